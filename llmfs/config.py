@@ -1,0 +1,37 @@
+"""What a mount is told: one frozen value, made by the command line, read by everybody else."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Consistency(StrEnum):
+    """How soon a change made to the source by somebody else is seen."""
+
+    CLOSE_TO_OPEN = "close-to-open"  # at the next open, at most the attribute time-to-live (3-60 s) later
+    STRICT = "strict"  # at once: every open and stat asks the source
+    IMMUTABLE = "immutable"  # never: the source does not change
+
+
+class Predictor(StrEnum):
+    """What prefetches."""
+
+    LEARNED = "learned"
+    SEQUENTIAL = "sequential"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class MountConfig:
+    """Everything that `llmfs mount` decides before it mounts. Paths are absolute and resolved."""
+
+    source: Path
+    mountpoint: Path
+    cache_dir: Path
+    cache_size_bytes: int
+    consistency: Consistency = Consistency.CLOSE_TO_OPEN
+    predictor: Predictor = Predictor.LEARNED
+    metrics_port: int | None = None  # None: no endpoint; 0: any free port
+    read_only: bool = False
+    allow_other: bool = False
+    fuse_options: tuple[str, ...] = ()
