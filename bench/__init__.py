@@ -1,0 +1,1 @@
+"""Slow directories, workloads, rivals and reports: what llmfs is measured with."""
