@@ -1,0 +1,129 @@
+"""`llmfs mount` and `llmfs umount`."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from llmfs import daemon, mounts, preflight, settings
+from llmfs.cache_dir import CacheDir
+from llmfs.config import MountConfig
+from llmfs.errors import LlmfsError, MountError, show
+
+
+def _option(*names: str, metavar: str | None = None, about: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=about, show_default=False)
+
+
+def mount(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The slow directory.", show_default=False)],
+    mountpoint: Annotated[
+        str, typer.Argument(metavar="MOUNTPOINT", help="An existing directory.", show_default=False)
+    ],
+    foreground: Annotated[
+        bool, _option("--foreground", "-f", about="Serve in this process and log to stderr.")
+    ] = False,
+    cache_dir: Annotated[
+        str | None,
+        _option(
+            "--cache-dir",
+            metavar="DIR",
+            about="What the mount keeps (default: in ~/.cache/llmfs).",
+        ),
+    ] = None,
+    cache_size: Annotated[
+        str | None,
+        _option("--cache-size", metavar="SIZE", about="Its limit on disk, such as 500M (default: 10G)."),
+    ] = None,
+    consistency: Annotated[
+        str | None,
+        _option(
+            "--consistency",
+            metavar="close-to-open|strict|immutable",
+            about="When others' changes to the source are seen: at the next open (default), at once, never.",
+        ),
+    ] = None,
+    predictor: Annotated[
+        str | None,
+        _option("--predictor", metavar="learned|sequential|off", about="What prefetches (default: learned)."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        _option(
+            "--metrics-port", metavar="PORT", about="Serve Prometheus metrics there; 0 takes any free port."
+        ),
+    ] = None,
+    read_only: Annotated[bool | None, _option("--read-only/--no-read-only", about="Refuse writes.")] = None,
+    allow_other: Annotated[
+        bool | None, _option("--allow-other/--no-allow-other", about="Let other users in.")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        _option(
+            "-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        _option("--config", metavar="FILE", about="A TOML file with a [mount] table; options beat it."),
+    ] = None,
+) -> None:
+    """Mount SOURCE at MOUNTPOINT, and return when it is ready."""
+    real_source, real_mountpoint = settings.absolute(source), settings.absolute(mountpoint)
+    said = settings.Settings(
+        cache_dir=cache_dir,
+        cache_size=cache_size,
+        consistency=consistency,
+        predictor=predictor,
+        metrics_port=metrics_port,
+        read_only=read_only,
+        allow_other=allow_other,
+    ).over(settings.read_options(options or []))
+    if config is not None:
+        said = said.over(settings.read_file(config, real_source))
+    resolved = settings.mount_config(real_source, real_mountpoint, said)
+    preflight.check(resolved)
+    _serve(resolved, foreground=foreground)
+
+
+def umount(
+    mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", show_default=False)],
+    lazy: Annotated[
+        bool, _option("--lazy", about="Detach it now, even if it is busy or does not answer.")
+    ] = False,
+) -> None:
+    """Take a mount down, and return when its cache can be mounted again."""
+    print(mounts.unmount(mountpoint, lazy=lazy))
+
+
+def _serve(config: MountConfig, *, foreground: bool) -> None:
+    cache = CacheDir(config.cache_dir)
+    made = cache.prepare(config.source)
+
+    def serve(on_ready: Callable[[], None]) -> None:
+        _load_serve()(config, on_ready)
+
+    try:
+        if foreground:
+            daemon.serve_in_foreground(serve)
+        else:
+            daemon.serve_in_background(serve, cache.log)
+            print(
+                f"{show(config.source)} is mounted at {show(config.mountpoint)}; its log is {show(cache.log)}"
+            )
+    except daemon.DaemonError:
+        raise  # the log is in there
+    except (LlmfsError, KeyboardInterrupt):
+        cache.remove(made)
+        raise
+
+
+def _load_serve() -> Callable[[MountConfig, Callable[[], None]], None]:
+    """The file system, loaded where it will run: it brings what may start threads."""
+    try:
+        from llmfs.mount import serve
+    except ImportError as error:
+        raise MountError(
+            f"cannot load the file system ({error}): llmfs doctor says what is missing"
+        ) from error
+    return serve

@@ -1,0 +1,195 @@
+"""`llmfs status`: how the mounts are, for people and for programs."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmfs import mounts
+from llmfs.errors import LlmfsError, one_line, show
+from llmfs.settings import format_size
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_TIERS = {"kernel": "kernel", "cache": "cache", "joined": "in flight", "source": "source"}
+"""What the daemon calls a tier, what people are told, in the order of their speed."""
+
+
+def status(
+    mountpoint: Annotated[str | None, typer.Argument(metavar="[MOUNTPOINT]", show_default=False)] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: an object for a named mount, else a list of them.")
+    ] = False,
+) -> None:
+    """Show how the mounts are: hit rates, prefetches, cache, predictor, source."""
+    if mountpoint is None:
+        found = mounts.find()
+    elif (mount := mounts.at(mountpoint)) is not None:
+        found = [mount]
+    else:
+        raise LlmfsError(
+            f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are"
+        )
+    healths = [mounts.ask(each) for each in found]
+    if as_json:
+        described = [describe(each) for each in healths]
+        print(json.dumps(described if mountpoint is None else described[0], indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not healths:
+        console.print("no mount of llmfs on this machine")
+    for number, health in enumerate(healths):
+        if number:
+            console.print()
+        console.print(render(health))
+
+
+def describe(health: mounts.Health) -> dict[str, Any]:
+    """What `--json` says of one mount: all that the daemon said, and the state that it is in."""
+    return {
+        "source": health.mount.source,
+        **health.says,
+        "mountpoint": str(health.mount.mountpoint),
+        "state": health.state.value,
+    }
+
+
+def render(health: mounts.Health) -> "RenderableType":
+    """One mount for people. What the daemon did not say is left out."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    says = health.says
+    head = Text.assemble(
+        (show(health.mount.mountpoint), "bold"),
+        "  over ",
+        one_line(str(says.get("source", health.mount.source))),
+    )
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    for label, text in [("state", _state(health)), *_lines(says)]:
+        lines.add_row(f"  {label}", Text(text, style="red" if label == "state" and _is_ill(health) else ""))
+    return Group(head, lines)
+
+
+def _is_ill(health: mounts.Health) -> bool:
+    return health.state is not mounts.State.LIVE
+
+
+def _state(health: mounts.Health) -> str:
+    name = show(health.mount.mountpoint)
+    match health.state:
+        case mounts.State.DEAD:
+            return f"dead: its daemon is gone; clean up with llmfs umount {name}"
+        case mounts.State.HANGING:
+            return f"not answering; detach it with llmfs umount --lazy {name}"
+        case mounts.State.CLOSED:
+            return "another user's: no access"
+    says = health.says
+    facts = ["live"]
+    if "pid" in says:
+        facts.append(f"pid {says['pid']}")
+    if "uptime_s" in says:
+        facts.append(f"for {format_duration(_number(says, 'uptime_s'))}")
+    if "consistency" in says:
+        facts.append(one_line(str(says["consistency"])))
+    return ", ".join(facts)
+
+
+def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of each line that the daemon's answer has figures for."""
+    lines = [
+        ("reads", _by_tier(_table(says, "reads"), _table(says, "read_bytes"))),
+        ("lookups", _by_tier(_table(says, "lookups"), {})),
+        ("prefetch", _prefetch(_table(says, "prefetch"))),
+        ("cache", _cache(_table(says, "cache"))),
+        ("predictor", _predictor(says)),
+        ("source", _source(_table(says, "source"))),
+        ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
+        ("cached in", one_line(str(says.get("cache_dir", "")))),
+    ]
+    return [(label, text) for label, text in lines if text]
+
+
+def _by_tier(counts: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
+    if not counts:
+        return ""
+    total = sum(_number(counts, tier) for tier in counts)
+    if not total:
+        return "none yet"
+    known = [tier for tier in _TIERS if tier in counts] + [tier for tier in counts if tier not in _TIERS]
+    shares = []
+    for tier in known:
+        size = f" ({format_size(_number(sizes, tier))})" if tier in sizes else ""
+        shares.append(f"{_share(_number(counts, tier), total)} {_TIERS.get(tier, one_line(tier))}{size}")
+    return f"{total:,.0f}: {', '.join(shares)}"
+
+
+def _prefetch(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return ""
+    issued = _number(figures, "issued")
+    if not issued:
+        return "none yet"
+    shares = [
+        f"{_share(_number(figures, key), issued)} {words}"
+        for key, words in (("used_in_time", "used in time"), ("used_late", "used late"), ("unused", "unused"))
+        if key in figures
+    ]
+    size = f" ({format_size(_number(figures, 'issued_bytes'))})" if "issued_bytes" in figures else ""
+    return f"{issued:,.0f}{size}: {', '.join(shares)}"
+
+
+def _cache(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return ""
+    used, limit = _number(figures, "used_bytes"), _number(figures, "limit_bytes")
+    width = 20
+    full = min(width, round(width * used / limit)) if limit else 0
+    facts = [f"{'█' * full}{'░' * (width - full)} {format_size(used)} of {format_size(limit)}"]
+    facts += [f"{_number(figures, key):,.0f} {key}" for key in ("blocks", "evictions") if key in figures]
+    return ", ".join(facts)
+
+
+def _predictor(says: Mapping[str, Any]) -> str:
+    kind, state = says.get("predictor"), says.get("predictor_state")
+    return one_line(": ".join(str(each) for each in dict.fromkeys((kind, state)) if each))
+
+
+def _source(figures: Mapping[str, Any]) -> str:
+    facts = [f"{_number(figures, 'requests'):,.0f} requests"] if "requests" in figures else []
+    if "latency_ms" in figures:
+        facts.append(f"{_number(figures, 'latency_ms'):.2f} ms each")
+    if "errors" in figures:
+        facts.append(f"{_number(figures, 'errors'):,.0f} errors")
+    return ", ".join(facts)
+
+
+def format_duration(seconds: float) -> str:
+    """`3 d 4 h`, `5 min 6 s`: the two largest units that matter."""
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2])
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f}%"
+
+
+def _table(says: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table of the daemon's answer; an older or newer daemon may not have it."""
+    table = says.get(key)
+    return table if isinstance(table, dict) else {}
+
+
+def _number(table: Mapping[str, Any], key: str) -> float:
+    value = table.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0

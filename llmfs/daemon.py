@@ -1,0 +1,190 @@
+"""Going to the background: the command returns when the mount is ready, as sshfs does, or says why it is not.
+
+    parent   forks, reads the pipe until the child says "ready" or closes it, reports, exits
+    child    a session of its own, no terminal, no descriptors of the caller's, working directory /, a log
+    file
+
+*Invariant*: no thread exists when we fork, so nothing that may start one (trio, torch, pyfuse3) is imported
+before. The umask is the caller's, for the files that programs will make through the mount are theirs.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from llmfs.errors import LlmfsError, MountError, one_line, show
+
+LOG_BYTES = 1 << 20
+"""A log and its predecessor are kept, of this size each."""
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_log = logging.getLogger(__name__)
+
+
+class DaemonError(MountError):
+    """The daemon broke down instead of saying what is in its way: what it wrote is to be kept."""
+
+
+Serve = Callable[[Callable[[], None]], None]
+"""Serves until unmounted; calls its argument once, when the mount answers."""
+
+
+def serve_in_foreground(serve: Serve) -> None:
+    """Serves in this process and logs to stderr.
+
+    Raises what `serve` raises before the mount is ready, and a DaemonError where it breaks down later.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    _log_to(handler)
+    is_ready = False
+
+    def ready() -> None:
+        nonlocal is_ready
+        is_ready = True
+        _log.info("mounted")
+
+    try:
+        serve(ready)
+    except LlmfsError as error:
+        if is_ready:
+            raise DaemonError(str(error)) from error
+        raise
+    except KeyboardInterrupt:
+        if not is_ready:
+            raise
+
+
+def serve_in_background(serve: Serve, log: Path) -> None:
+    """Returns when a process in the background serves the mount. Raises MountError where it could not come
+    up.
+
+    An LlmfsError of the child's arrives with its own words; for anything else it is a DaemonError that names
+    the log.
+    """
+    assert threading.active_count() == 1, "a fork would lose the other threads and keep their locks"
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the caller closed them
+        stream.flush()
+    from_child, to_parent = map(_above_standard, os.pipe())
+    child = os.fork()
+    if child == 0:
+        _run_child(serve, log, to_parent)
+    os.close(to_parent)
+    with open(from_child, "rb") as pipe:
+        try:
+            said = pipe.read()  # until the child is ready or gone: it is the only one to hold the other end
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            raise
+    if said == b"ready":
+        return
+    _, status = os.waitpid(child, 0)
+    if said:
+        kind, message = json.loads(said)
+        raise DaemonError(message) if kind == "bug" else MountError(message)
+    code = os.waitstatus_to_exitcode(status)
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
+    raise DaemonError(f"llmfs {how} while mounting: see {show(log)}")
+
+
+def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
+    """The child's whole life: never returns, never unwinds into what the parent was doing."""
+    status = 1
+    try:
+        report = _Report(to_parent)
+        try:
+            _detach(keep=to_parent)
+            _log_to(_LogFile(log))
+            serve(report.ready)
+            status = 0
+            report.failed("it was unmounted before it was ready")  # says nothing where it was ready
+        except LlmfsError as error:
+            _log.error("%s", error)
+            report.failed(str(error))
+        except BaseException as error:
+            _log.exception("llmfs failed")
+            report.failed(f"cannot mount: {type(error).__name__}: {error}; see {show(log)}", kind="bug")
+    finally:
+        with contextlib.suppress(Exception):
+            logging.shutdown()
+        os._exit(status)
+
+
+class _Report:
+    """What the child tells its parent, once: that it is ready, or one line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_made = False
+
+    def ready(self) -> None:
+        _log.info("mounted")
+        self._send(b"ready")
+
+    def failed(self, message: str, kind: str = "error") -> None:
+        self._send(json.dumps([kind, one_line(message)]).encode())
+
+    def _send(self, text: bytes) -> None:
+        if not self._is_made:
+            self._is_made = True
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # the parent was killed: the mount is none the worse for it
+                os.write(self._descriptor, text)
+            os.close(self._descriptor)
+
+
+def _detach(keep: int) -> None:
+    os.setsid()
+    os.chdir("/")
+    # What the caller's shell holds open (a lock, a pipe somebody waits on) must not live as long as the
+    # mount.
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != keep:
+            with contextlib.suppress(OSError):  # the one that listed them
+                os.close(int(name))
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    if null > 2:
+        os.close(null)
+
+
+def _above_standard(descriptor: int) -> int:
+    """The same thing at a number that is not about to become stdin, stdout or stderr."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """A log of bounded size that stderr goes to as well: libfuse and the interpreter complain there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=LOG_BYTES, backupCount=1, errors="backslashreplace")
+        self.setFormatter(logging.Formatter(_LOG_FORMAT))
+        self._take_stderr()
+
+    def _take_stderr(self) -> None:
+        if self.stream is not None:
+            os.dup2(self.stream.fileno(), 2)
+
+    def doRollover(self) -> None:  # noqa: N802 (the name is logging's)
+        super().doRollover()
+        self._take_stderr()
+
+
+def _log_to(handler: logging.Handler) -> None:
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)

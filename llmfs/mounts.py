@@ -1,0 +1,220 @@
+"""The mounts of this machine: finding them, asking them how they are, taking them down.
+
+A mount is what /proc/self/mountinfo lists with the type `fuse.llmfs`; there is no registry beside it that
+could be out of date. How it is, it says itself: an extended attribute of its root is answered by the daemon
+with JSON. Nothing here waits for a daemon without end: one that hangs is reported as hanging.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from llmfs.cache_dir import CacheDir
+from llmfs.errors import MountError, UsageError, one_line, reason, show
+
+FILE_SYSTEM_TYPE = "fuse.llmfs"
+STATUS_ATTRIBUTE = "user.llmfs.status"
+
+_ANSWER_S = 5.0
+"""A daemon that has not answered for so long is reported as hanging; its answer needs no source."""
+_EXIT_S = 60.0
+"""How long `unmount` waits for the daemon: the predictor saves what it learned."""
+_POLL_S = 0.02
+
+_MOUNTINFO = "/proc/self/mountinfo"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the mount table."""
+
+    mountpoint: Path
+    source: str
+
+
+class State(StrEnum):
+    LIVE = "live"
+    DEAD = "dead"  # the daemon is gone, the mount is not
+    HANGING = "not answering"
+    CLOSED = "no access"  # another user's
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A mount, the state it is in, and what it says of itself when it is live."""
+
+    mount: Mount
+    state: State
+    says: dict[str, Any] = field(default_factory=dict)
+
+
+def find() -> list[Mount]:
+    """The mounts of llmfs, in the order in which they were made."""
+    return [mount for mount, kind in _table() if kind == FILE_SYSTEM_TYPE]
+
+
+def at(path: str) -> Mount | None:
+    """The mount of llmfs at `path`, or None. Where mounts are stacked, the uppermost counts."""
+    for candidate in _names(path):
+        for mount, kind in reversed(_table()):
+            if mount.mountpoint == candidate:
+                return mount if kind == FILE_SYSTEM_TYPE else None
+    return None
+
+
+def ask(mount: Mount) -> Health:
+    """How a mount is. Takes no longer than a few seconds, whatever the daemon does."""
+    answer: list[bytes | OSError] = []
+
+    def get() -> None:
+        try:
+            answer.append(os.getxattr(mount.mountpoint, STATUS_ATTRIBUTE))
+        except OSError as error:
+            answer.append(error)
+
+    # Nothing interrupts a system call on a hanging mount but the end of the process: hence a thread that may
+    # stay.
+    thread = threading.Thread(target=get, daemon=True)
+    thread.start()
+    thread.join(_ANSWER_S)
+    match answer:
+        case [bytes(text)]:
+            try:
+                says = json.loads(text)
+            except ValueError:
+                says = None
+            return Health(mount, State.LIVE, says if isinstance(says, dict) else {})
+        case [OSError(errno=errno.ENOTCONN | errno.ECONNABORTED)]:
+            return Health(mount, State.DEAD)
+        case [OSError(errno=errno.EACCES | errno.EPERM)]:
+            return Health(mount, State.CLOSED)
+        case [OSError()]:
+            return Health(mount, State.LIVE)  # it answers, though not this question
+        case _:
+            return Health(mount, State.HANGING)
+
+
+def unmount(path: str, *, lazy: bool = False) -> str:
+    """Takes the mount at `path` down, dead or alive; returns the line that says so.
+
+    A live one's daemon has exited on return, so that its cache can be mounted again at once; a `lazy` one
+    lives on until its last file is closed. Raises UsageError where there is no such mount, MountError where
+    it stays.
+    """
+    mount = at(path)
+    if mount is None:
+        raise UsageError(_no_mount(path))
+    name = show(mount.mountpoint)
+    health = ask(mount)
+    if health.state is State.HANGING and not lazy:
+        raise MountError(f"the mount at {name} does not answer: detach it with llmfs umount --lazy {name}")
+    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", os.fspath(mount.mountpoint)]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise MountError("fusermount3 is missing: llmfs doctor says how to get it") from None
+    if done.returncode != 0:
+        raise MountError(_why_it_stays(mount, one_line(os.fsdecode(done.stderr).strip()), lazy=lazy))
+    if lazy:
+        return f"{name} is detached; its daemon exits when the last file there is closed"
+    if health.state is State.LIVE and not _wait_for_exit(health.says):
+        raise MountError(
+            f"{name} is unmounted, but its daemon (pid {health.says.get('pid')}) has not exited yet"
+        )
+    return f"{name} is unmounted"
+
+
+def _wait_for_exit(says: dict[str, Any]) -> bool:
+    """Whether the daemon has let go of its cache. Its pid would not do: it may count in another namespace."""
+    cache_dir = says.get("cache_dir")
+    if not isinstance(cache_dir, str):
+        return True
+    cache = CacheDir(Path(cache_dir))
+    deadline = time.monotonic() + _EXIT_S
+    while (holder := cache.holder()) is not None and holder.pid == says.get("pid", holder.pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _why_it_stays(mount: Mount, complaint: str, *, lazy: bool) -> str:
+    name = show(mount.mountpoint)
+    if "busy" not in complaint or lazy:
+        return f"cannot unmount {name}: {complaint.removeprefix('fusermount3: ') or 'fusermount3 failed'}"
+    users = _users(mount.mountpoint)
+    by = f" ({', '.join(users)})" if users else ""
+    return f"{name} is busy{by}: close what uses it, or detach it with llmfs umount --lazy {name}"
+
+
+def _users(mountpoint: Path) -> list[str]:
+    """Up to three processes that keep the mount busy. Reads links alone, which asks the mount nothing."""
+    inside = (os.fspath(mountpoint), os.fspath(mountpoint) + "/")
+    users = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
+        with contextlib.suppress(OSError):
+            links += [f"/proc/{pid}/fd/{each}" for each in os.listdir(f"/proc/{pid}/fd")]
+        for link in links:
+            with contextlib.suppress(OSError):
+                target = os.readlink(link)
+                if target == inside[0] or target.startswith(inside[1]):
+                    with open(f"/proc/{pid}/comm", errors="replace") as file:
+                        users.append(f"{one_line(file.read().strip())}, pid {pid}")
+                    break
+        if len(users) == 3:
+            break
+    return users
+
+
+def _no_mount(path: str) -> str:
+    for candidate in _names(path):
+        for mount, kind in _table():
+            if mount.mountpoint == candidate:
+                return f"{show(candidate)} is a mount of another kind ({one_line(kind)}), not of llmfs"
+    return f"nothing is mounted at {show(_names(path)[-1])}: llmfs status lists the mounts"
+
+
+def _names(path: str) -> list[Path]:
+    """What `path` may be called in the mount table.
+
+    The first resolves all but the last name, for resolving that asks the mount, which may be dead or hang.
+    """
+    try:
+        path = os.path.normpath(os.path.abspath(path))
+        parent = os.path.realpath(os.path.dirname(path))
+        unresolved = Path(os.path.join(parent, os.path.basename(path)))
+        if any(mount.mountpoint == unresolved for mount, _ in _table()):
+            return [unresolved]
+        return [unresolved, Path(os.path.realpath(path))]
+    except ValueError:
+        raise UsageError("a path cannot contain a null byte") from None
+
+
+def _table() -> list[tuple[Mount, str]]:
+    """The mount table: each mount and its file system's type. See proc_pid_mountinfo(5)."""
+    try:
+        with open(_MOUNTINFO, "rb") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise MountError(f"cannot read {_MOUNTINFO}: {reason(error)}") from error
+    table = []
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        fields, (kind, source, *_) = before.split(b" "), after.split(b" ")
+        table.append((Mount(Path(_unescape(fields[4])), _unescape(source)), kind.decode("ascii", "replace")))
+    return table
+
+
+def _unescape(text: bytes) -> str:
+    """A field of the mount table: space, tab, newline and backslash stand there in octal."""
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), text))
