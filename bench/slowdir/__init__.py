@@ -148,6 +148,13 @@ class SlowDir:
             raise RuntimeError(f"{self.mountpoint} is not mounted")
         return self._control
 
+    @property
+    def pid(self) -> int:
+        """Of the process that serves. Raises RuntimeError when it is not mounted."""
+        if self._process is None:
+            raise RuntimeError(f"{self.mountpoint} is not mounted")
+        return self._process.pid
+
     # -- what reached it
 
     @property
