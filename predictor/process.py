@@ -1,0 +1,216 @@
+"""The predictor's process: `python -m predictor.process --fd N --state-dir DIR`, started by the mount.
+
+One loop, one thread. It reads all that the mount sent, learns from it, and answers one plan for all of it: when the
+mount is faster than we are, batches grow and plans get fewer, so the lag stays small. Writes never block: what the mount
+does not take is dropped once `OUTGOING_MAX_BYTES` wait. Training runs in a child of its own (predictor.schedule).
+
+It ends when the mount closes the socket, says ["stop"], or on SIGTERM, and saves what it learned first. SIGINT is for
+the mount, whose terminal it shares. Bytes that are no frames end it with status 1; the mount starts another one.
+
+The network runs in NumPy here: importing torch takes longer than many mounts have until their first program starts.
+"""
+
+import argparse
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from predictor import state
+from predictor.engine import Engine
+from predictor.events import ACCESS
+from predictor.frames import FrameError, FrameReader, encode
+
+READ_BYTES = 1 << 20
+OUTGOING_MAX_BYTES = 4 << 20
+"""About 40,000 plan items: a mount that has not read them is not going to prefetch in time."""
+
+STATISTICS_S = 1.0
+SAVE_S = 30.0
+
+log = logging.getLogger("predictor")
+
+
+class Server:
+    """Serves one mount over a connected socket."""
+
+    def __init__(self, connection: socket.socket, state_dir: Path, limit_bytes: int) -> None:
+        self._socket = connection
+        self._state_dir = state_dir
+        self._limit_bytes = limit_bytes
+        self._reader = FrameReader()
+        self._outgoing = bytearray()
+        self._is_stopping = False
+        self._state = ""
+        self._statistics: dict[str, float] = dict.fromkeys(
+            (
+                "plans",
+                "plans_dropped",
+                "inference_seconds",
+                "training_runs",
+                "training_seconds",
+                "lag_seconds",
+            ),
+            0.0,
+        )
+        self._statistics |= {"loss": 0.0, "state_bytes": 0.0}
+        self._saved_events = 0
+        connection.setblocking(False)
+
+    def run(self) -> None:
+        """Serves until the mount ends it. Raises FrameError when the peer speaks something else."""
+        self._announce("loading")
+        self._flush()
+        self._engine = state.load(self._state_dir, limit_bytes=self._limit_bytes)
+        self._announce("rules")
+        next_statistics = time.monotonic()
+        next_save = next_statistics + SAVE_S
+        while not self._is_stopping:
+            writers = [self._socket] if self._outgoing else []
+            readable, writable, _ = select.select([self._socket], writers, [], STATISTICS_S)
+            if readable and not self._receive():
+                break
+            now = time.monotonic()
+            if now >= next_statistics:
+                next_statistics = now + STATISTICS_S
+                self._report()
+            if now >= next_save:
+                next_save = now + SAVE_S
+                self.save()
+            if writable or self._outgoing:
+                self._flush()
+        self.save()
+
+    def stop(self) -> None:
+        """Ends `run` at its next turn."""
+        self._is_stopping = True
+
+    def save(self) -> None:
+        """Saves the state if it changed. A disk error is logged: serving goes on."""
+        events = self._engine.counters["events"]
+        if events == self._saved_events:
+            return
+        try:
+            self._statistics["state_bytes"] = state.save(self._engine, self._state_dir, self._limit_bytes)
+            self._saved_events = events
+        except OSError as error:
+            log.warning("the state was not saved: %s", error)
+
+    def _receive(self) -> bool:
+        """Takes in all that has arrived and answers it. False at the end of the stream."""
+        is_open = True
+        data = bytearray()
+        while len(data) < 16 * READ_BYTES:
+            try:
+                piece = self._socket.recv(READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                is_open = False
+                break
+            data += piece
+        started = time.perf_counter()
+        for message in self._reader.feed(bytes(data)):
+            self._handle(message)
+        if is_open:
+            items = self._engine.plan()
+            if items:
+                rows = [[i.want, i.path, i.offset, i.length, i.score, i.horizon, i.generator] for i in items]
+                self._send(["plan", rows])
+        self._statistics["inference_seconds"] += time.perf_counter() - started
+        return is_open
+
+    def _handle(self, message: Sequence[Any]) -> None:
+        try:
+            match message:
+                case ["accesses", paths, streams, bytes(records)]:
+                    self._accesses(paths, streams, records)
+                case ["listing", int(path), names, types]:
+                    self._engine.listing(path, names, types)
+                case ["outcomes", rows]:
+                    self._engine.outcomes(rows)
+                case ["stop"]:
+                    self.stop()
+                case _:
+                    raise FrameError(f"not a message of ours: {message[0]!r}")
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+            raise FrameError(f"{message[0]!r}: {type(error).__name__}: {error}") from error
+
+    def _accesses(self, paths: Any, streams: Any, data: bytes) -> None:
+        records = np.frombuffer(data, ACCESS)
+        self._engine.observe(paths, streams, records)
+        if len(records):
+            self._statistics["lag_seconds"] = max(0.0, time.time() - int(records["time_ns"][-1]) / 1e9)
+
+    def _report(self) -> None:
+        scores = self._engine.scores()
+        if scores:
+            self._send(["scores", [[path, score] for path, score in scores]])
+        self._send(["statistics", {**self._statistics, **self._engine.counters}])
+
+    def _announce(self, name: str) -> None:
+        if name != self._state:
+            self._state = name
+            self._send(["state", name])
+
+    def _send(self, message: list[Any]) -> None:
+        frame = encode(message)
+        if len(self._outgoing) + len(frame) > OUTGOING_MAX_BYTES:
+            self._statistics["plans_dropped"] += 1
+            return
+        if message[0] == "plan":
+            self._statistics["plans"] += 1
+        self._outgoing += frame
+
+    def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                sent = self._socket.send(self._outgoing[:READ_BYTES])
+                del self._outgoing[:sent]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self._outgoing.clear()
+            self.stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the process; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="predictor.process", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--fd", type=int, required=True, help="a connected stream socket to the mount")
+    parser.add_argument("--state-dir", type=Path, required=True, help="where what is learned is kept")
+    parser.add_argument(
+        "--state-limit", type=int, default=state.LIMIT_BYTES, help="bytes it may take on disk"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="predictor: %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=options.fd) as connection:
+        server = Server(connection, options.state_dir, options.state_limit)
+
+        def terminate(_signal: int, _frame: FrameType | None) -> None:
+            server.stop()
+
+        signal.signal(signal.SIGTERM, terminate)
+        try:
+            server.run()
+        except FrameError as error:
+            log.error("%s", error)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Gathers one stream's candidates from all sources, with the numbers by which they are ranked.
+
+Never more than `CANDIDATES_MAX`; dictionary work only. What each candidate would be used for (attributes, the listing,
+which bytes) is answered by `Footprints`, from what it was used for last.
+"""
+
+from predictor.candidates.directory import Directories, extension_of, neighbours, trailing_number
+from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, History
+from predictor.candidates.successors import Successors, alone, pair, within
+from predictor.events import PathTable
+from predictor.features import Candidate
+from predictor.ranges import Ranges
+from predictor.streams import StreamState
+
+CANDIDATES_MAX = 64
+CHILDREN = 8
+HISTORY_RANKED = 16
+"""Visits of a cursor that is not believed on its own, taken as candidates."""
+
+TYPICAL_BYTES = 128 << 10
+"""What is fetched of a file about which nothing is known, when its siblings are not read to their end."""
+
+
+class Proposer:
+    """The candidate sources, seen from one stream at a time."""
+
+    def __init__(
+        self, paths: PathTable, history: History, successors: Successors, directories: Directories
+    ) -> None:
+        self._paths = paths
+        self._history = history
+        self._successors = successors
+        self._directories = directories
+
+    def candidates(self, stream: StreamState) -> list[Candidate]:
+        """What may follow the stream's last visit. Beside each generator: rank and confidence."""
+        found: dict[int, Candidate] = {}
+        path, before = stream.path, stream.before
+
+        def propose(generator: str, other: int, rank: int, confidence: float) -> None:
+            if other in stream.recent:
+                return
+            candidate = found.get(other)
+            if candidate is None:
+                if len(found) >= CANDIDATES_MAX:
+                    return
+                candidate = found[other] = Candidate(other)
+            if generator not in candidate.generators:
+                candidate.generators[generator] = (rank, confidence)
+
+        for cursor in stream.follower.cursors:
+            for rank, position in enumerate(cursor.upcoming(HISTORY_RANKED)):
+                propose(
+                    "history", self._history.path[position % self._history.capacity], rank, cursor.confidence
+                )
+        contexts = (
+            ("successor2", pair(before, path)),
+            ("successor", within(stream.command, path)),
+            ("global", alone(path)),
+        )
+        for generator, context in contexts:
+            for rank, (other, count, total) in enumerate(self._successors.after(context)):
+                propose(generator, other, rank, count / (total + 1))
+        self._from_directory(stream, path, propose)
+        return list(found.values())
+
+    def _from_directory(self, stream: StreamState, path: int, propose: "_Propose") -> None:
+        position = stream.recent.get(path, 0)
+        flags = self._history.flags[position % self._history.capacity] if position in self._history else 0
+        if flags & ABSENT:
+            return
+        if flags & LISTING:
+            own = self._directories.find(path)
+            if own is not None:
+                for rank, child in enumerate(own.listed[:CHILDREN]):
+                    propose("children", child, rank, 1 / (1 + len(own.listed)))
+        directory = self._directories.find(self._paths.parent(path))
+        if directory is None or not path:
+            return
+        name = self._paths.name(path)
+        if directory.step and flags & DATA:
+            for rank, neighbour in enumerate(neighbours(name, directory.step)):
+                child = self._paths.find(self._paths.parent(path), neighbour)
+                if child is None and not directory.listed and rank == 0:
+                    child = self._paths.intern(self._paths.parent(path), neighbour)
+                if child is not None:
+                    propose("numbered", child, rank, 1 / (1 + abs(directory.step)))
+        for rank, child in enumerate(directory.siblings(path, self._paths)):
+            propose("sibling", child, rank, directory.walk)
+        if flags & DATA:
+            unread = directory.unread_ones(path, extension_of(name), self._paths)
+            share = len(directory.read) / (1 + len(directory.read) + len(directory.unread))
+            for rank, child in enumerate(unread):
+                propose("unread", child, rank, share)
+
+    def numbers(self, candidate: Candidate, stream: StreamState) -> tuple[bool, bool, float, bool, int]:
+        """(same extension, same directory, unread share, is a set, files read): the candidate beside its stream."""
+        names = self._paths
+        parent = names.parent(candidate.path)
+        directory = self._directories.find(parent)
+        here = stream.path if stream.path >= 0 else 0
+        same_extension = extension_of(names.name(candidate.path)) == extension_of(names.name(here))
+        if directory is None:
+            return same_extension, parent == names.parent(here), 0.0, False, 0
+        known = len(directory.unread) + len(directory.read)
+        share = len(directory.unread) / known if known else 0.0
+        return same_extension, parent == names.parent(here), share, directory.is_set, directory.reads
+
+    def footprint(self, path: int, like: int) -> tuple[int, Ranges]:
+        """What `path` was used for last: flags, and the ranges that were read. For a path that was never visited,
+        what `like`, its sibling, was used for: a length of 0 stands for the whole file."""
+        history = self._history
+        flags: int = 0
+        for place in history.latest(path):
+            slot = place % history.capacity
+            flags = flags or history.flags[slot]
+            if history.flags[slot] & DATA:
+                return flags | DATA, history.ranges[slot]
+        if flags:
+            return flags, ()
+        for place in history.latest(like):
+            seen = history.flags[place % history.capacity]
+            directory = self._directories.find(self._paths.parent(path))
+            if seen & DATA and directory is not None and path not in directory.folders:
+                return DATA, ((0, 0 if directory.whole > 0 else TYPICAL_BYTES),)
+            if seen & LISTING and directory is not None and path in directory.folders:
+                return LISTING, ()
+        return ATTRIBUTES, ()
+
+    def number(self, path: int) -> int | None:
+        """The number in a path's name."""
+        return trailing_number(self._paths.name(path))
+
+
+class _Propose:
+    """(generator, path, rank, confidence)."""
+
+    def __call__(self, generator: str, other: int, rank: int, confidence: float) -> None: ...

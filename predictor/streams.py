@@ -1,0 +1,70 @@
+"""A running stream's state: where it is, which past it replays, how it reads its files. O(1) memory each."""
+
+from collections import OrderedDict, deque
+
+from predictor.baselines.readahead import Readahead
+from predictor.candidates.follower import Follower
+from predictor.candidates.history import History
+from predictor.features import TOKENS
+from predictor.tracker import Group
+
+RECENT = 32
+"""Visits of a stream that are still open: using one of these paths again goes on with the visit."""
+
+FILES = 32
+"""Files of a stream whose reads are followed for readahead."""
+
+CONTINUATIONS_MAX = 64
+"""Visits that one stay at a file may be split into, when it is read in more places than one visit holds."""
+
+
+class StreamState:
+    """One process."""
+
+    __slots__ = (
+        "before",
+        "command",
+        "continuations",
+        "files",
+        "follower",
+        "group",
+        "matched",
+        "path",
+        "previous",
+        "proposals",
+        "ranked_at",
+        "recent",
+        "time_ns",
+        "tokens",
+        "visits",
+    )
+
+    def __init__(self, history: History, group: Group, command: int) -> None:
+        self.group = group
+        self.command = command  # the group's number
+        self.follower = Follower(history)
+        self.previous = 0  # position of the last visit in the history
+        self.path = -1  # of the last visit
+        self.before = -1  # of the one before it
+        self.recent: OrderedDict[int, int] = OrderedDict()  # path -> position
+        self.matched: dict[int, int] = {}  # position -> the old position it repeats
+        self.files: OrderedDict[int, Readahead] = OrderedDict()
+        self.continuations: dict[int, int] = {}
+        self.tokens: deque[list[float]] = deque(maxlen=TOKENS)
+        self.proposals: dict[int, dict[str, int]] = {}  # path -> generator -> rank, from the last ranking
+        self.time_ns = 0
+        self.visits = 0
+        self.ranked_at = -1
+
+    def readahead(self, path: int, size: int) -> Readahead:
+        """The readahead state of one of its files."""
+        state = self.files.get(path)
+        if state is None:
+            state = self.files[path] = Readahead(size or 1 << 62)
+            if len(self.files) > FILES:
+                self.files.popitem(last=False)
+        else:
+            self.files.move_to_end(path)
+            if size:
+                state.size = size
+        return state

@@ -1,0 +1,163 @@
+"""What became of predictions: each one waits until its path is used or its horizon has passed.
+
+Two things are learned from it. `Prior` counts, for each generator and rank, how often a candidate came true: that is
+the count-ranked union, the rules by which candidates are scored while there is no network, and the rival that a network
+must beat. And examples for training get their labels.
+
+The clock is the number of visits of the predicting program's group (all processes of its name), so that a pause is no
+mistake. Bounded: `PENDING_MAX` predictions, the oldest given up unresolved.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from math import log2
+
+HORIZONS = (8, 64, 512)
+"""Within how many visits a candidate is used; the network has a head for each."""
+
+PENDING_MAX = 32_768
+PER_PATH_MAX = 8
+TRIES_MAX = 2048.0
+
+OVERALL = -1
+"""The bucket of all of a generator's candidates together."""
+
+GIVEN_UP = -1
+"""The distance of a prediction whose outcome will not be known."""
+
+Cell = list[float]
+"""Tries, and uses within each horizon."""
+
+
+class Prior:
+    """How often candidates came true, by generator and bucket, as Beta-smoothed frequencies that follow change.
+
+    p = (used + STRENGTH x believed) / (tries + STRENGTH), where `believed` is the generator's overall frequency, itself
+    smoothed towards a constant. At TRIES_MAX both counts are halved.
+    """
+
+    STRENGTH = 4.0
+    BELIEVED = (0.1, 0.2, 0.3)
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[str, int], Cell] = {}
+
+    def cell(self, generator: str, bucket: int) -> Cell:
+        key = (generator, bucket)
+        found = self.cells.get(key)
+        if found is None:
+            found = self.cells[key] = [0.0, 0.0, 0.0, 0.0]
+        return found
+
+    def probability(self, generator: str, bucket: int, horizon: int) -> float:
+        """The probability of use within HORIZONS[horizon] visits."""
+        overall = self.cell(generator, OVERALL)
+        believed = (overall[1 + horizon] + self.STRENGTH * self.BELIEVED[horizon]) / (
+            overall[0] + self.STRENGTH
+        )
+        cell = self.cell(generator, bucket)
+        return (cell[1 + horizon] + self.STRENGTH * believed) / (cell[0] + self.STRENGTH)
+
+    @staticmethod
+    def count(cell: Cell, distance: int | None) -> None:
+        """A prediction of this cell came true after `distance` visits, or not at all."""
+        if cell[0] >= TRIES_MAX:
+            cell[:] = [value / 2 for value in cell]
+        cell[0] += 1
+        if distance is not None:
+            for index, horizon in enumerate(HORIZONS):
+                if distance <= horizon:
+                    cell[1 + index] += 1
+
+
+def bucket_of(rank: int, confidence: float) -> int:
+    """Ranks 0, 1, 2-3, 4-7, 8-15... and confidence in quarters."""
+    return int(log2(rank + 1)) * 4 + min(3, int(confidence * 4))
+
+
+class Group:
+    """The programs of one name: their visits are the clock of their predictions."""
+
+    __slots__ = ("command", "pending", "visits")
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.visits = 0
+        self.pending: deque[Prediction] = deque()
+
+
+class Prediction:
+    """One candidate at one time, waiting for its outcome."""
+
+    __slots__ = ("at", "cells", "group", "is_done", "path", "resolve")
+
+    def __init__(
+        self, path: int, group: Group, cells: list[Cell], resolve: Callable[[int | None], None] | None
+    ) -> None:
+        self.path = path
+        self.group = group
+        self.at = group.visits
+        self.cells = cells
+        self.resolve = resolve
+        self.is_done = False
+
+
+class Tracker:
+    """All waiting predictions, found by path."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[int, list[Prediction]] = {}
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def expect(self, prediction: Prediction) -> None:
+        """Waits for `prediction`'s path to be used."""
+        waiting = self._by_path.setdefault(prediction.path, [])
+        if len(waiting) >= PER_PATH_MAX:
+            self._resolve(waiting.pop(0), GIVEN_UP)
+        waiting.append(prediction)
+        prediction.group.pending.append(prediction)
+        self._waiting += 1
+
+    def is_expected(self, path: int, group: Group, within: int) -> bool:
+        """Whether `group` predicted `path` within its last `within` visits."""
+        return any(p.group is group and group.visits - p.at < within for p in self._by_path.get(path, ()))
+
+    def use(self, path: int) -> bool:
+        """`path` was used: resolves what waited for it. True where anything did."""
+        waiting = self._by_path.pop(path, None)
+        if not waiting:
+            return False
+        for prediction in waiting:
+            self._resolve(prediction, max(1, prediction.group.visits - prediction.at))
+        return True
+
+    def tick(self, group: Group) -> None:
+        """`group` made a visit: gives up the predictions whose longest horizon has passed."""
+        group.visits += 1
+        pending = group.pending
+        while pending and (
+            pending[0].is_done or group.visits - pending[0].at > HORIZONS[-1] or self._waiting > PENDING_MAX
+        ):
+            prediction = pending.popleft()
+            if prediction.is_done:
+                continue
+            waiting = self._by_path.get(prediction.path, [])
+            if prediction in waiting:
+                waiting.remove(prediction)
+                if not waiting:
+                    del self._by_path[prediction.path]
+            if group.visits - prediction.at > HORIZONS[-1]:
+                self._resolve(prediction, None)
+            else:
+                self._resolve(prediction, GIVEN_UP)
+
+    def _resolve(self, prediction: Prediction, distance: int | None) -> None:
+        prediction.is_done = True
+        self._waiting -= 1
+        for cell in prediction.cells if distance != GIVEN_UP else ():
+            Prior.count(cell, distance)
+        if prediction.resolve is not None:
+            prediction.resolve(distance)
