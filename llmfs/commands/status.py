@@ -110,7 +110,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("prefetch", _prefetch(_table(says, "prefetch"))),
         ("cache", _cache(_table(says, "cache"))),
         ("predictor", _predictor(says)),
-        ("source", _source(_table(says, "source"))),
+        ("source", _source(_table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
         ("cached in", one_line(str(says.get("cache_dir", "")))),
     ]

@@ -1,0 +1,155 @@
+"""The blocks of files' data: in LMDB, a few of them in memory, at most as many as the limit allows.
+
+Belongs to the event loop's thread. It decides nothing itself: `policy/eviction.py` says what goes, `store.py` keeps what
+stays. Mounting does not wait for the index of what is already there; a thread reads the keys and they join as they
+come. A block that is asked for before its key was read is found all the same.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import trio
+
+from llmfs.blocks import BLOCK_BYTES, Block, block_of, decode, disk_bytes, encode
+from llmfs.policy.eviction import Eviction, Resident, Score
+from llmfs.store import Key, Store
+
+log = logging.getLogger(__name__)
+
+TABLE = "blocks"
+FILL_SHARE = 0.88
+"""Of the map: LMDB frees pages a transaction late and wants 33 of them in a row."""
+
+HOT_BLOCKS = 128
+"""Decoded blocks kept in memory (16 MiB): a random reader with small requests does not verify 128 KiB for each."""
+
+INDEX_BATCH = 2000
+
+
+class BlockCache:
+    """Blocks by key (`blocks.block_key`)."""
+
+    def __init__(
+        self,
+        store: Store,
+        limit_bytes: int,
+        score: Score,
+        on_evict: Callable[[bytes, Resident], None],
+        on_corrupt: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._policy = Eviction(int(limit_bytes * FILL_SHARE))
+        self._score = score
+        self._on_evict = on_evict
+        self._on_corrupt = on_corrupt
+        self._hot: OrderedDict[bytes, Block] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._policy)
+
+    @property
+    def used_bytes(self) -> int:
+        return self._policy.used_bytes
+
+    @property
+    def capacity_bytes(self) -> int:
+        return self._policy.capacity_bytes
+
+    def load_index(self, token: trio.lowlevel.TrioToken) -> None:
+        """Start reading the keys of what a former mount left."""
+        threading.Thread(target=self._read_index, args=(token,), name="block-index", daemon=True).start()
+
+    def get(self, key: bytes) -> Block | None:
+        """The block; None where it is not there or was not what was stored (which is counted, and it is dropped)."""
+        block = self._hot.get(key)
+        if block is not None:
+            self._hot.move_to_end(key)
+            return block
+        stored = self._store.get(TABLE, key)
+        if stored is None:
+            return None
+        block = decode(stored)
+        if block is None:
+            self._on_corrupt()
+            self.drop(key)
+            return None
+        self._heat(key, block)
+        return block
+
+    def use(self, key: bytes) -> str | None:
+        """A program used the block. Returns who had fetched it ahead, the first time it is used."""
+        resident = self._policy.get(key)
+        if resident is None:
+            return None
+        if resident.generator is None:
+            self._policy.touch(key)
+            return None
+        # What a prefetch was made for is its first use, no reuse.
+        generator, resident.generator = resident.generator, None
+        return generator
+
+    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None) -> None:
+        """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead."""
+        known = self.get(key) if key in self._policy else None
+        if known is not None:
+            block = known.merged(first_page, data)
+        else:
+            block = block_of(first_page, data)
+        if not self._store.put(TABLE, key, encode(block)):
+            self.drop(key)
+            return
+        self._heat(key, block)
+        self._policy.admit(key, disk_bytes(len(block.data)), generator)
+        self._make_room()
+
+    def drop(self, key: bytes) -> None:
+        """Forget a block."""
+        self._hot.pop(key, None)
+        resident = self._policy.forget(key)
+        if resident is not None:
+            self._on_evict(key, resident)
+        self._store.delete(TABLE, key)
+
+    def lost(self, keys: list[Key]) -> None:
+        """The store could not keep these: its map was full, more so than our account of it. Aim lower."""
+        for _, key in keys:
+            self._hot.pop(key, None)
+            resident = self._policy.forget(key)
+            if resident is not None:
+                self._on_evict(key, resident)
+        self._policy.capacity_bytes = max(int(self._policy.used_bytes * 0.95), 4 * BLOCK_BYTES)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._policy.used_bytes <= self._policy.capacity_bytes:
+            return
+        for key, resident in self._policy.victims(self._score):
+            self._hot.pop(key, None)
+            self._store.delete(TABLE, key)
+            self._on_evict(key, resident)
+
+    def _heat(self, key: bytes, block: Block) -> None:
+        self._hot[key] = block
+        self._hot.move_to_end(key)
+        if len(self._hot) > HOT_BLOCKS:
+            self._hot.popitem(last=False)
+
+    def _read_index(self, token: trio.lowlevel.TrioToken) -> None:
+        batch: list[tuple[bytes, int]] = []
+        try:
+            for entry in self._store.keys(TABLE):
+                batch.append(entry)
+                if len(batch) >= INDEX_BATCH:
+                    token.run_sync_soon(self._take_index, batch)
+                    batch = []
+            token.run_sync_soon(self._take_index, batch)
+        except trio.RunFinishedError:
+            return
+
+    def _take_index(self, batch: list[tuple[bytes, int]]) -> None:
+        for key, size in batch:
+            if key not in self._policy:
+                self._policy.admit(key, disk_bytes(size - 16), is_old=True)
+        self._make_room()

@@ -1,0 +1,100 @@
+"""A block: the pages of one 128 KiB piece of a file that the cache has, and their form on disk.
+
+Sparse readers are not to be amplified, so a block may hold any subset of its 32 pages; the pages it has stand one
+after the other in `data`. Only a file's last page may be shorter than 4 KiB.
+
+On disk a block is a 16-byte header (xxh3-64 of all that follows it, the bitmap of pages, the length of the data; all
+little-endian) and the data. The checksum is what lets a flipped bit be a miss instead of a wrong byte.
+"""
+
+import struct
+from typing import NamedTuple
+
+import xxhash
+
+PAGE_BYTES = 4096
+BLOCK_BYTES = 128 << 10
+"""One kernel read request at its default size; LMDB keeps it in 33 contiguous pages."""
+
+BLOCK_PAGES = BLOCK_BYTES // PAGE_BYTES
+
+_HEADER = struct.Struct("<QII")
+_KEY = struct.Struct(">QQI")
+
+
+def block_key(inode_id: int, generation: int, index: int) -> bytes:
+    """The key of a file's block: 20 bytes that sort by file, generation, position."""
+    return _KEY.pack(inode_id, generation, index)
+
+
+def key_inode_id(key: bytes) -> int:
+    """The file that a key belongs to."""
+    return int.from_bytes(key[:8], "big")
+
+
+class Block(NamedTuple):
+    """`bitmap` has bit i set where page i is there; `data` holds those pages in order."""
+
+    bitmap: int
+    data: bytes
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Whether all of the byte range, relative to the block, is there."""
+        return self.covers_pages(start // PAGE_BYTES, (stop - 1) // PAGE_BYTES + 1)
+
+    def covers_pages(self, first: int, stop: int) -> bool:
+        """Whether pages [first, stop) of the block are all there."""
+        wanted = ((1 << stop) - 1) & ~((1 << first) - 1)
+        return self.bitmap & wanted == wanted
+
+    def cut(self, start: int, stop: int) -> bytes | None:
+        """The byte range, relative to the block; None where a page of it is lacking."""
+        if not self.covers(start, stop):
+            return None
+        first = start // PAGE_BYTES
+        before = (self.bitmap & ((1 << first) - 1)).bit_count()
+        shift = (before - first) * PAGE_BYTES
+        piece = self.data[start + shift : stop + shift]
+        return piece if len(piece) == stop - start else None
+
+    def merged(self, first_page: int, data: bytes) -> "Block":
+        """This block with pages from `first_page` on replaced or added by `data`."""
+        pages = dict(self.pages())
+        for position in range(0, len(data), PAGE_BYTES):
+            pages[first_page + position // PAGE_BYTES] = data[position : position + PAGE_BYTES]
+        bitmap = 0
+        for page in pages:
+            bitmap |= 1 << page
+        return Block(bitmap, b"".join(pages[page] for page in sorted(pages)))
+
+    def pages(self) -> list[tuple[int, bytes]]:
+        """The pages that are there, by number."""
+        numbers = [page for page in range(BLOCK_PAGES) if self.bitmap >> page & 1]
+        return [(page, self.data[i * PAGE_BYTES : (i + 1) * PAGE_BYTES]) for i, page in enumerate(numbers)]
+
+
+def block_of(first_page: int, data: bytes) -> Block:
+    """A block that holds `data` from `first_page` on and nothing else."""
+    count = -(-len(data) // PAGE_BYTES)
+    return Block(((1 << count) - 1) << first_page, data)
+
+
+def encode(block: Block) -> bytes:
+    """The block's form on disk."""
+    body = struct.pack("<II", block.bitmap, len(block.data)) + block.data
+    return xxhash.xxh3_64_intdigest(body).to_bytes(8, "little") + body
+
+
+def decode(stored: "bytes | memoryview") -> Block | None:
+    """The block, copied out of `stored`; None where it is not what was stored."""
+    if len(stored) < _HEADER.size:
+        return None
+    checksum, bitmap, length = _HEADER.unpack_from(stored)
+    if length != len(stored) - _HEADER.size or xxhash.xxh3_64_intdigest(stored[8:]) != checksum:
+        return None
+    return Block(bitmap, bytes(stored[_HEADER.size :]))
+
+
+def disk_bytes(data_bytes: int) -> int:
+    """What a block with so much data takes in LMDB: its overflow pages, and its share of the tree."""
+    return -(-(data_bytes + _HEADER.size + 16) // PAGE_BYTES) * PAGE_BYTES + 128

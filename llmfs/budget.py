@@ -1,0 +1,30 @@
+"""How the limit of a cache directory is shared among its parts. Each part holds to its own share, so all hold together."""
+
+from dataclasses import dataclass
+
+_MIB = 1 << 20
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bytes on disk for each part of a cache directory; their sum is at most the limit."""
+
+    blocks: int
+    meta: int
+    trace: int
+    learned: int
+
+    @classmethod
+    def of(cls, limit_bytes: int) -> "Budget":
+        """The shares of a limit. 2 MiB and a sixteenth are left for the log, the locks and rounding."""
+        meta = _clamp(limit_bytes // 8, 2 * _MIB, 1024 * _MIB)
+        trace = _clamp(limit_bytes // 32, _MIB // 2, 256 * _MIB)
+        learned = _clamp(limit_bytes // 16, _MIB, 256 * _MIB)
+        spare = _clamp(limit_bytes // 16, 2 * _MIB, 16 * _MIB)
+        blocks = limit_bytes - meta - trace - learned - spare
+        return cls(blocks // _PAGE * _PAGE, meta // _PAGE * _PAGE, trace, learned)
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

@@ -1,0 +1,285 @@
+"""The bytes of files: from the cache, from a fetch that is already under way, or from the source.
+
+A request is cut at block boundaries. Pages that the cache lacks become *flights*, ranges of pages that one call fetches;
+whoever needs a page of a flight waits for it instead of asking again (single flight).
+
+Why a fill can never bring back the past. Blocks are kept under the file's generation. A write of ours gives the file a
+new, never repeated generation before it goes out and another one when it is done; a change that somebody else made
+gives it a new one when we learn of it. A flight remembers the generation that it started under: if the file has another
+one when it lands, its bytes go to those who were waiting, as any read that runs beside a write may, and not into the
+cache. Nobody can join it either, for flights are found by generation.
+
+A prefetch never hurts a reader: one that fails is asked for again by the program that wanted it, and reads beyond the
+cache's faults go to the source.
+"""
+
+import logging
+import os
+import struct
+from collections.abc import Callable
+
+import trio
+import xxhash
+
+from llmfs.block_cache import BlockCache
+from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key
+from llmfs.inodes import Inode
+from llmfs.policy.fetching import pages_to_fetch
+from llmfs.source import Source
+from llmfs.workers import Workers
+from predictor.events import Tier
+
+log = logging.getLogger(__name__)
+
+FLIGHT_LIMIT_BYTES = 1 << 20
+"""The longest single fetch. What is longer is fetched in parallel pieces."""
+
+PREFETCH_FLIGHTS = 8
+"""Pieces of one prefetch that are under way together: the other carriers want threads too."""
+
+
+class Flight:
+    """Pages [first, stop) of a file, on their way from the source."""
+
+    __slots__ = ("data", "done", "error", "first", "generator", "stop", "was_joined")
+
+    def __init__(self, first: int, stop: int, generator: str | None) -> None:
+        self.first = first
+        self.stop = stop
+        self.generator = generator  # None: a program asked for it
+        self.was_joined = False
+        self.done = trio.Event()
+        self.data = b""
+        self.error: OSError | None = None
+
+
+class Content:
+    """Reads file data through the cache, and keeps it true when files change."""
+
+    def __init__(
+        self,
+        source: Source,
+        cache: BlockCache,
+        nursery: trio.Nursery,
+        on_fetched: Callable[[str, int], None],
+        on_used: Callable[[Inode, str, bool, int], None],
+        is_bypassed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`on_fetched(generator, bytes)` hears of each block that was fetched ahead, `on_used(inode, generator,
+        was_late, bytes)` of each such block that a program used.
+
+        While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
+        """
+        self._source = source
+        self._cache = cache
+        self._nursery = nursery
+        self._on_fetched = on_fetched
+        self._on_used = on_used
+        self._is_bypassed = is_bypassed
+        self._flights: dict[tuple[int, int], list[Flight]] = {}
+        self._changes = 0
+        self._salt = os.urandom(8)
+        self.bytes_in_flight = 0
+
+    async def read(
+        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
+    ) -> tuple[bytes, Tier]:
+        """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
+        stop = min(offset + length, inode.attributes.size)
+        if offset >= stop:
+            return b"", Tier.CACHE
+        index = offset // BLOCK_BYTES
+        if (stop - 1) // BLOCK_BYTES == index:  # the common case, without a list
+            piece = self._cached(inode, index, offset, stop)
+            if piece is not None:
+                return piece, Tier.CACHE
+        if self._is_bypassed():
+            return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
+        return await self._assemble(inode, offset, stop, is_sequential, workers)
+
+    async def prefetch(self, inode: Inode, offset: int, length: int, generator: str, workers: Workers) -> int:
+        """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source."""
+        stop = min(offset + length, inode.attributes.size) if length else inode.attributes.size
+        first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
+        pieces = [
+            (start, min(last, start + FLIGHT_LIMIT_BYTES // PAGE_BYTES))
+            for first, last in self._missing(inode, first_page, stop_page)
+            for start in range(first, last, FLIGHT_LIMIT_BYTES // PAGE_BYTES)
+        ]
+        fetched = 0
+        for at in range(0, len(pieces), PREFETCH_FLIGHTS):
+            flights = [self._launch(inode, *piece, generator, workers) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            for flight in flights:
+                await flight.done.wait()
+                if flight.error is not None:
+                    raise flight.error
+                fetched += len(flight.data)
+        return fetched
+
+    def changed(self, inode: Inode) -> None:
+        """Our own change of the file's content begins or ends: what was cached or is in flight is out of reach."""
+        self._changes += 1
+        fresh = xxhash.xxh3_64_intdigest(struct.pack("<QQ", inode.id, self._changes) + self._salt) or 1
+        if inode.kernel_generation == inode.generation:
+            inode.kernel_generation = fresh  # the kernel's pages saw the same change
+        inode.generation = fresh
+
+    # --- looking in the cache
+
+    def _cached(self, inode: Inode, index: int, start: int, stop: int) -> bytes | None:
+        """The byte range of the file, which lies within block `index`, from the cache."""
+        key = block_key(inode.id, inode.generation, index)
+        block = self._cache.get(key)
+        if block is None:
+            return None
+        base = index * BLOCK_BYTES
+        piece = block.cut(start - base, stop - base)
+        if piece is not None:
+            generator = self._cache.use(key)
+            if generator is not None:
+                self._on_used(inode, generator, False, len(block.data))
+        return piece
+
+    def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
+        """The ranges of pages of [first_page, stop_page) that are neither in the cache nor in flight."""
+        wanted: list[tuple[int, int]] = []
+
+        def want(first: int, stop: int) -> None:
+            if wanted and wanted[-1][1] == first:
+                wanted[-1] = (wanted[-1][0], stop)
+            else:
+                wanted.append((first, stop))
+
+        flights = self._flights_over(inode, first_page, stop_page)
+        page = first_page
+        while page < stop_page:
+            base = page - page % BLOCK_PAGES
+            block_stop = min(base + BLOCK_PAGES, stop_page)
+            block = self._cache.get(block_key(inode.id, inode.generation, base // BLOCK_PAGES))
+            if block is None and not flights:
+                want(page, block_stop)
+            elif block is None or not block.covers_pages(page - base, block_stop - base):
+                for candidate in range(page, block_stop):
+                    is_there = block is not None and block.bitmap >> (candidate - base) & 1
+                    if not is_there and not any(flight.first <= candidate < flight.stop for flight in flights):
+                        want(candidate, candidate + 1)
+            page = block_stop
+        return wanted
+
+    # --- going to the source
+
+    async def _assemble(
+        self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers
+    ) -> tuple[bytes, Tier]:
+        """Launch what is missing, wait, and put the pieces together."""
+        first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
+        joined = self._flights_over(inode, first_page, stop_page)
+        for flight in joined:
+            flight.was_joined = True
+        launched = []
+        for first, last in self._missing(inode, first_page, stop_page):
+            launched.append(self._launch(inode, *self._widened(inode, first, last, is_sequential), None, workers))
+        # Blocks can be evicted while we wait: hold on to what is there now.
+        pieces = self._pieces(inode, offset, stop)
+        for flight in (*joined, *launched):
+            await flight.done.wait()
+            if flight.error is not None:
+                if flight.generator is None:
+                    raise flight.error
+                return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
+        tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
+        data = b"".join(
+            piece if piece is not None else _from_flights(start, end, (*joined, *launched))
+            for start, end, piece in pieces
+        )
+        return data, tier
+
+    def _pieces(self, inode: Inode, offset: int, stop: int) -> list[tuple[int, int, bytes | None]]:
+        """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
+        pieces: list[tuple[int, int, bytes | None]] = []
+        start = offset
+        while start < stop:
+            index = start // BLOCK_BYTES
+            end = min((index + 1) * BLOCK_BYTES, stop)
+            piece = self._cached(inode, index, start, end)
+            if piece is None:
+                while start < end:
+                    page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
+                    pieces.append((start, page_end, self._cached(inode, index, start, page_end)))
+                    start = page_end
+            else:
+                pieces.append((start, end, piece))
+            start = end
+        return pieces
+
+    def _flights_over(self, inode: Inode, first_page: int, stop_page: int) -> list[Flight]:
+        return [
+            flight
+            for flight in self._flights.get((inode.id, inode.generation), ())
+            if flight.first < stop_page and first_page < flight.stop
+        ]
+
+    def _widened(self, inode: Inode, first: int, stop: int, is_sequential: bool) -> tuple[int, int]:
+        """The missing pages [first, stop) with those around them that the policy wants and that are missing too."""
+        more = pages_to_fetch(first, stop, inode.attributes.size, is_sequential)
+        for run_first, run_stop in self._missing(inode, *more):
+            if run_first <= first < run_stop:
+                return run_first, run_stop
+        return first, stop
+
+    def _launch(self, inode: Inode, first: int, stop: int, generator: str | None, workers: Workers) -> Flight:
+        flight = Flight(first, stop, generator)
+        self._flights.setdefault((inode.id, inode.generation), []).append(flight)
+        self._nursery.start_soon(self._fly, inode, inode.generation, flight, workers)
+        return flight
+
+    async def _fly(self, inode: Inode, generation: int, flight: Flight, workers: Workers) -> None:
+        offset = flight.first * PAGE_BYTES
+        length = min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset
+        self.bytes_in_flight += length
+        try:
+            flight.data = await workers.run(self._source.read, inode, offset, length)
+            if inode.generation == generation:
+                if len(flight.data) == length:
+                    self._land(inode, flight)
+                else:
+                    inode.checked_ns = 0  # the file is shorter than we knew: look again before the next open
+        except OSError as error:
+            flight.error = error
+        finally:
+            self.bytes_in_flight -= length
+            self._retire(inode.id, generation, flight)
+            flight.done.set()
+
+    def _land(self, inode: Inode, flight: Flight) -> None:
+        """Put the fetched pages into the cache, block by block."""
+        page = flight.first
+        while page < flight.stop:
+            index = page // BLOCK_PAGES
+            block_stop = min((index + 1) * BLOCK_PAGES, flight.stop)
+            base = flight.first
+            data = flight.data[(page - base) * PAGE_BYTES : (block_stop - base) * PAGE_BYTES]
+            generator = flight.generator
+            if generator is not None:
+                self._on_fetched(generator, len(data))
+                if flight.was_joined:
+                    self._on_used(inode, generator, True, len(data))
+                    generator = None
+            key = block_key(inode.id, inode.generation, index)
+            self._cache.add(key, page - index * BLOCK_PAGES, data, generator)
+            page = block_stop
+
+    def _retire(self, inode_id: int, generation: int, flight: Flight) -> None:
+        flights = self._flights[inode_id, generation]
+        flights.remove(flight)
+        if not flights:
+            del self._flights[inode_id, generation]
+
+
+def _from_flights(start: int, stop: int, flights: tuple[Flight, ...]) -> bytes:
+    """The byte range from the flight that covers it; short at the end of a file that has shrunk."""
+    for flight in flights:
+        base = flight.first * PAGE_BYTES
+        if base <= start and stop <= flight.stop * PAGE_BYTES:
+            return flight.data[start - base : stop - base]
+    return b""

@@ -1,0 +1,195 @@
+"""Descriptors of the source's files: opened when first needed, shared, recycled.
+
+An inode is reached through the O_PATH descriptor of its directory and its own name, one component and never through a
+symbolic link, as in libfuse's passthrough_hp: no path is resolved twice, so no rename or symlink swap on the way can lead
+elsewhere. What was opened is compared with what we expected (`st_dev`, `st_ino`); another file under the name is ESTALE,
+on which the kernel looks the name up afresh.
+
+Blocking, and safe to use from any thread. `acquire` pins a descriptor, `release` unpins it; unpinned ones past `limit`
+are closed, the least recently used first. Closing can cost a round trip to the source (FUSE asks it to flush), so a
+thread does it.
+"""
+
+import errno
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+from llmfs.inodes import Inode
+
+log = logging.getLogger(__name__)
+
+_PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Descriptor:
+    """An open descriptor, how many calls are using it, and whether it should be closed once none does."""
+
+    __slots__ = ("fd", "is_doomed", "pins")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.pins = 1
+        self.is_doomed = False
+
+
+class Descriptors:
+    """The descriptors of all inodes: O_PATH ones (`path`) and ones to read file data from (`reader`)."""
+
+    def __init__(self, root: Inode, root_fd: int, limit: int, has_stable_inodes: bool) -> None:
+        self._lock = threading.Lock()
+        self._limit = limit
+        self._has_stable_inodes = has_stable_inodes
+        self._root = root
+        root.path_fd = Descriptor(root_fd)  # its first pin is never given back
+        self._idle: OrderedDict[Descriptor, tuple[Inode, bool]] = OrderedDict()
+        self._closing: SimpleQueue[int] = SimpleQueue()
+        threading.Thread(target=self._close_all, name="close", daemon=True).start()
+
+    @contextmanager
+    def path(self, inode: Inode) -> Iterator[int]:
+        """An O_PATH descriptor of the inode. Raises OSError (ESTALE: the name is another file's now)."""
+        descriptor = self._acquire_path(inode)
+        try:
+            yield descriptor.fd
+        finally:
+            self._release(inode, descriptor, is_reader=False)
+
+    @contextmanager
+    def reader(self, inode: Inode) -> Iterator[int]:
+        """A descriptor to read the regular file's data from. Raises OSError."""
+        with self._lock:
+            descriptor = inode.reader_fd
+            if descriptor is not None:
+                descriptor.pins += 1
+                self._idle.pop(descriptor, None)
+        if descriptor is None:
+            descriptor = self._keep(inode, self.open(inode, os.O_RDONLY), is_reader=True)
+        try:
+            yield descriptor.fd
+        finally:
+            self._release(inode, descriptor, is_reader=True)
+
+    def open(self, inode: Inode, flags: int) -> int:
+        """A descriptor of its own for the caller, who closes it. Raises OSError."""
+        with self._lock:
+            held = inode.path_fd
+            if held is not None:
+                held.pins += 1
+                self._idle.pop(held, None)
+        if held is not None:
+            try:
+                return os.open(f"/proc/self/fd/{held.fd}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
+            finally:
+                self._release(inode, held, is_reader=False)
+        return self._open_by_name(inode, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def keep_unlinked(self, inode: Inode) -> None:
+        """Hold the inode open for good: its last name is about to go. Raises OSError."""
+        self._acquire_path(inode)  # the pin is given back by `forget`
+
+    def renew_reader(self, inode: Inode) -> None:
+        """The content changed: let the next reader open the file anew, so that the source's own caches notice."""
+        with self._lock:
+            descriptor, inode.reader_fd = inode.reader_fd, None
+            self._doom(descriptor)
+
+    def forget(self, inode: Inode) -> None:
+        """Close what the inode holds, at once or when its last user is done."""
+        with self._lock:
+            if inode is self._root:
+                return
+            path, reader = inode.path_fd, inode.reader_fd
+            inode.path_fd = inode.reader_fd = None
+            if inode.is_unlinked and path is not None:
+                path.pins -= 1
+            self._doom(path)
+            self._doom(reader)
+
+    def _acquire_path(self, inode: Inode) -> Descriptor:
+        with self._lock:
+            descriptor = inode.path_fd
+            if descriptor is not None:
+                descriptor.pins += 1
+                self._idle.pop(descriptor, None)
+                return descriptor
+        return self._keep(inode, self._open_by_name(inode, _PATH_FLAGS), is_reader=False)
+
+    def _open_by_name(self, inode: Inode, flags: int) -> int:
+        place = inode.place
+        if place is None or inode.is_unlinked:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        directory, name = place
+        with self.path(directory) as directory_fd:
+            fd = os.open(name, flags, dir_fd=directory_fd)
+        try:
+            self._check(inode, fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def _check(self, inode: Inode, fd: int) -> None:
+        if self._has_stable_inodes:
+            st = os.fstat(fd)
+            if (st.st_dev, st.st_ino) != (inode.attributes.dev, inode.attributes.ino):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    def _keep(self, inode: Inode, fd: int, is_reader: bool) -> Descriptor:
+        with self._lock:
+            other = inode.reader_fd if is_reader else inode.path_fd
+            if other is None:
+                descriptor = Descriptor(fd)
+                if is_reader:
+                    inode.reader_fd = descriptor
+                else:
+                    inode.path_fd = descriptor
+                return descriptor
+            other.pins += 1
+            self._idle.pop(other, None)
+        self.close(fd)  # another thread was faster
+        return other
+
+    def _release(self, inode: Inode, descriptor: Descriptor, is_reader: bool) -> None:
+        surplus: list[int] = []
+        with self._lock:
+            descriptor.pins -= 1
+            if descriptor.pins:
+                return
+            if descriptor.is_doomed:
+                surplus.append(descriptor.fd)
+            else:
+                self._idle[descriptor] = (inode, is_reader)
+                while len(self._idle) > self._limit:
+                    oldest, (owner, was_reader) = self._idle.popitem(last=False)
+                    if was_reader:
+                        owner.reader_fd = None
+                    else:
+                        owner.path_fd = None
+                    surplus.append(oldest.fd)
+        for fd in surplus:
+            self.close(fd)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor soon, without waiting for the source."""
+        self._closing.put(fd)
+
+    def _close_all(self) -> None:
+        while True:
+            try:
+                os.close(self._closing.get())
+            except OSError as error:
+                log.debug("closing a file of the source failed: %s", error)
+
+    def _doom(self, descriptor: Descriptor | None) -> None:
+        """With the lock held."""
+        if descriptor is None:
+            return
+        descriptor.is_doomed = True
+        if descriptor.pins <= 0:
+            self._idle.pop(descriptor, None)
+            self.close(descriptor.fd)

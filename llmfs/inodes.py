@@ -1,0 +1,156 @@
+"""The files that we know of while we are mounted.
+
+An inode's id is what the kernel calls it by, what stat shows as st_ino, and what cached blocks are keyed by; so it has
+to be the same after a remount. Where the source has stable inode numbers it is the source's own; else it is given out
+once and stored beside the name (`metadata.py`).
+
+All of it belongs to the event loop's thread. Worker threads read `Inode.place`, which is replaced as a whole, and go
+through `descriptors.py` for everything else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmfs.attributes import Attributes
+
+if TYPE_CHECKING:
+    from llmfs.descriptors import Descriptor
+    from llmfs.policy.scanning import Scan
+
+ROOT_ID = 1
+"""FUSE's number for the root."""
+
+ABSENT_ID = 0
+
+
+class Entry(NamedTuple):
+    """A name in a directory: whose it is (ABSENT_ID: nobody's), when that was seen, in which state of the directory."""
+
+    inode_id: int
+    checked_ns: int
+    generation: int
+
+
+class ListedName(NamedTuple):
+    """One name of a listing; `kind` is the file type bits of st_mode, 0 where the source did not say."""
+
+    name: bytes
+    kind: int
+    ino: int
+
+
+class Listing:
+    """All names of a directory in the state `generation`, in the source's order."""
+
+    __slots__ = ("generation", "index", "names")
+
+    def __init__(self, names: list[ListedName], generation: int) -> None:
+        self.names = names
+        self.generation = generation
+        self.index = {listed.name: position for position, listed in enumerate(names)}
+
+
+class Inode:
+    """One file, directory, link or special file."""
+
+    __slots__ = (
+        "attributes",
+        "checked_ns",
+        "children",
+        "generation",
+        "handles",
+        "id",
+        "is_prefetched",
+        "is_unlinked",
+        "kernel_generation",
+        "listing",
+        "lookups",
+        "path_epoch",
+        "path_id",
+        "path_fd",
+        "place",
+        "reader_fd",
+        "misses",
+        "scan",
+    )
+
+    def __init__(self, inode_id: int, place: tuple[Inode, bytes] | None, attributes: Attributes) -> None:
+        self.id = inode_id
+        self.place = place  # the directory and the name it was last seen under; None for the root
+        self.attributes = attributes
+        self.checked_ns = 0  # wall clock of the last look at the source; 0: do not believe
+        self.generation = 0  # policy/freshness.py
+        self.kernel_generation = 0  # the generation that the kernel's pages hold
+        self.lookups = 0  # references held by the kernel
+        self.handles = 0  # open files and directories
+        self.is_unlinked = False  # reachable through descriptors only
+        self.is_prefetched = False  # its attributes were fetched ahead and not used yet
+        self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
+        self.listing: Listing | None = None
+        self.misses = 0  # a directory's names that had to be asked of the source one by one
+        self.path_id = -1
+        self.path_epoch = -1
+        self.path_fd: Descriptor | None = None
+        self.reader_fd: Descriptor | None = None
+        self.scan: Scan | None = None  # a walk through its listing
+
+
+class InodeTable:
+    """Inodes by id. Those the kernel has forgotten stay for a while, the least recently forgotten go first."""
+
+    def __init__(self, idle_limit: int) -> None:
+        self._inodes: dict[int, Inode] = {}
+        self._idle: dict[int, None] = {}
+        self._idle_limit = idle_limit
+
+    def __len__(self) -> int:
+        return len(self._inodes)
+
+    def get(self, inode_id: int) -> Inode | None:
+        return self._inodes.get(inode_id)
+
+    def __getitem__(self, inode_id: int) -> Inode:
+        return self._inodes[inode_id]
+
+    def add(self, inode: Inode) -> list[Inode]:
+        """Take in a new inode. Returns those that had to go: close what they hold."""
+        self._inodes[inode.id] = inode
+        if inode.id != ROOT_ID:
+            self._idle[inode.id] = None
+        return self._trim()
+
+    def reference(self, inode: Inode) -> None:
+        """The kernel holds one more reference."""
+        inode.lookups += 1
+        self._idle.pop(inode.id, None)
+
+    def dereference(self, inode_id: int, count: int) -> list[Inode]:
+        """The kernel gave back `count` references. Returns inodes that had to go."""
+        inode = self._inodes.get(inode_id)
+        if inode is None or inode_id == ROOT_ID:
+            return []
+        inode.lookups = max(0, inode.lookups - count)
+        if inode.lookups:
+            return []
+        if inode.is_unlinked and not inode.handles:
+            del self._inodes[inode_id]
+            self._idle.pop(inode_id, None)
+            return [inode]
+        self._idle[inode_id] = None
+        return self._trim()
+
+    def remove(self, inode: Inode) -> None:
+        self._inodes.pop(inode.id, None)
+        self._idle.pop(inode.id, None)
+
+    def _trim(self) -> list[Inode]:
+        gone: list[Inode] = []
+        while len(self._idle) > self._idle_limit:
+            inode_id = next(iter(self._idle))
+            del self._idle[inode_id]
+            inode = self._inodes.get(inode_id)
+            if inode is not None and not inode.lookups and not inode.handles:
+                del self._inodes[inode_id]
+                gone.append(inode)
+        return gone

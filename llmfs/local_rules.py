@@ -1,0 +1,83 @@
+"""The rules that need no predictor: readahead within a file, stat-ahead in a directory, listings instead of misses.
+
+They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
+readers from others, which decides how much a miss fetches, and wish for nothing.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from llmfs.config import Predictor
+from llmfs.inodes import Inode, ListedName
+from llmfs.policy.scanning import Scan
+from llmfs.prefetcher import Prefetcher
+from predictor.baselines.readahead import Readahead
+from predictor.events import Tier
+from predictor.plan import Want
+
+MISSES_BEFORE_LISTING = 2
+"""Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
+
+
+class Reader(Protocol):
+    """An open file, as far as readahead is concerned."""
+
+    inode: Inode
+    readahead: Readahead | None
+
+
+class LocalRules:
+    """Turns what was just asked for into wishes to the prefetcher."""
+
+    def __init__(
+        self, prefetcher: Prefetcher, kind: Predictor, on_listing: Callable[[Inode, list[ListedName]], None]
+    ) -> None:
+        self._prefetcher = prefetcher
+        self._is_on = kind is not Predictor.OFF
+        self._on_listing = on_listing
+
+    def absent(self, directory: Inode, tier: Tier) -> None:
+        """A name was not there."""
+        self._prefetcher.accesses += 1
+        if self._is_on and tier is Tier.SOURCE and directory.misses >= MISSES_BEFORE_LISTING:
+            directory.misses = 0
+            if directory.checked_ns:  # not one that we are changing ourselves just now
+                self._prefetcher.have_ready(Want.LISTING, directory, generator="misses")
+
+    def looked_up(self, directory: Inode, name: bytes, inode: Inode, tier: Tier) -> None:
+        """A name's attributes were asked for."""
+        self._prefetcher.accesses += 1
+        listing = directory.listing
+        if not self._is_on or listing is None:
+            return
+        position = listing.index.get(name)
+        if position is None:
+            return
+        if directory.scan is None:
+            if tier is Tier.CACHE:
+                return
+            directory.scan = Scan()
+        ahead = directory.scan.observe(position, len(listing.names))
+        if ahead is not None:
+            first, stop = ahead
+            self._prefetcher.have_names_ready(directory, [listed.name for listed in listing.names[first:stop]])
+
+    def listed(self, directory: Inode) -> None:
+        """A directory was listed from its beginning."""
+        self._prefetcher.accesses += 1
+        directory.scan = None
+        if directory.listing is not None:
+            self._on_listing(directory, directory.listing.names)
+
+    def read(self, reader: Reader, offset: int, length: int) -> bool:
+        """A read. Returns whether it goes on where another ended, or begins a file."""
+        self._prefetcher.accesses += 1
+        readahead = reader.readahead
+        inode = reader.inode
+        if readahead is None:
+            readahead = reader.readahead = Readahead(inode.attributes.size)
+        ranges = readahead.observe(offset, length)
+        if self._is_on:
+            for start, more in ranges:
+                self._prefetcher.have_ready(Want.DATA, inode, start, more, "sequential")
+        return offset == 0 or readahead.is_sequential

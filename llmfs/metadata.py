@@ -1,0 +1,497 @@
+"""Names, attributes and listings: what is known, for how long, and how it is asked for.
+
+Known things live in inodes (`inodes.py`) while they are in use, and in LMDB for ever:
+
+    names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory
+    inodes     inode id                -> attributes, when they were seen, generation
+    listings   directory id            -> generation, names
+    links      inode id                -> generation, target
+
+How long each may be believed is `policy/freshness.py`'s to say. A name is good while its own check is fresh, or while its
+directory is fresh and in the state that the name was seen in: one stat of a directory makes all the absent names that a
+program will ask for in it good again.
+
+Single flight: of requests for the same name, attributes or listing, one goes to the source and the others share its
+answer. A program that joins a prefetch's flight takes over nothing; if the flight fails it asks by itself.
+
+All of it runs on the event loop's thread; between two awaits it is atomic, and what a look at the source brings back is
+taken in without one.
+"""
+
+import errno
+import logging
+import os
+import stat
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgpack
+import trio
+
+from llmfs.attributes import PACKED, Attributes
+from llmfs.config import Consistency
+from llmfs.inodes import ABSENT_ID, ROOT_ID, Entry, Inode, InodeTable, ListedName, Listing
+from llmfs.policy.freshness import generation_of, is_fresh, time_to_live_ns
+from llmfs.source import Source
+from llmfs.store import Store
+from llmfs.workers import Workers
+from predictor.events import Tier
+
+log = logging.getLogger(__name__)
+
+TABLES = ("names", "inodes", "listings", "links", "counters")
+ALLOCATED_IDS = 1 << 62
+"""Ids that we give out start here, beyond any inode number seen in practice."""
+
+STORED_LISTING_LIMIT = 100_000
+
+_KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
+
+_ENTRY = struct.Struct("<QqQ")
+_SEEN = struct.Struct("<qQ")
+
+
+class Flight:
+    """A look at the source that is under way, shared by all who want its answer."""
+
+    __slots__ = ("done", "error", "is_prefetch", "result", "was_joined")
+
+    def __init__(self, is_prefetch: bool) -> None:
+        self.done = trio.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_prefetch = is_prefetch
+        self.was_joined = False
+
+
+class Metadata:
+    """Looks things up, remembers them, and says how long the kernel may."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        inodes: InodeTable,
+        consistency: Consistency,
+        on_changed: Callable[[Inode], None],
+        on_prefetched: Callable[[str, bool], None] = lambda kind, was_late: None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self.inodes = inodes
+        self._consistency = consistency
+        self._is_strict = consistency is Consistency.STRICT
+        self._on_changed = on_changed
+        self._on_prefetched = on_prefetched
+        self._now_ns = now_ns
+        self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
+        self._next_id = 0
+        self.revalidations = 0
+        self.root = source.root
+        inodes.add(self.root)
+        self._restore(self.root)
+        self._take_attributes(self.root, self.root.attributes)
+
+    # --- asking
+
+    async def lookup(
+        self, directory: Inode, name: bytes, workers: Workers, is_prefetch: bool = False
+    ) -> tuple[Inode | None, Tier]:
+        """The inode of a name, None where the name is absent. Raises OSError."""
+        known = self.known(directory, name)
+        if known is not None:
+            return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
+        if self._directory_would_tell(directory, name):
+            # One stat of the directory, shared by all who ask for absent names in it.
+            _, tier = await self.attributes(directory, workers, is_prefetch)
+            known = self.known(directory, name)
+            if known is not None:
+                return (None if known is ABSENT else known), tier  # type: ignore[return-value]
+        answer, tier = await self._single_flight(
+            ("name", directory.id, name),
+            is_prefetch,
+            lambda: self._ask_name(directory, name, workers),
+        )
+        return answer, tier
+
+    async def attributes(
+        self, inode: Inode, workers: Workers, is_prefetch: bool = False
+    ) -> tuple[Attributes, Tier]:
+        """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
+        if self.is_fresh(inode):
+            return inode.attributes, Tier.CACHE
+        return await self._single_flight(
+            ("attributes", inode.id), is_prefetch, lambda: self._ask_attributes(inode, workers)
+        )
+
+    async def listing(self, directory: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[Listing, Tier]:
+        """A directory's names. Raises OSError."""
+        if self._has_listing(directory) and directory.checked_ns:
+            await self.attributes(directory, workers, is_prefetch)
+        listing = directory.listing
+        if listing is not None and self._has_listing(directory) and self.is_fresh(directory):
+            return listing, Tier.CACHE
+        return await self._single_flight(
+            ("listing", directory.id), is_prefetch, lambda: self._ask_listing(directory, workers)
+        )
+
+    async def target(self, link: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[bytes, Tier]:
+        """What a symbolic link points to. Raises OSError."""
+        _, tier = await self.attributes(link, workers, is_prefetch)
+        stored = self._store.get("links", link.id.to_bytes(8, "big"))
+        if stored is not None and stored[:8] == link.generation.to_bytes(8, "big"):
+            return stored[8:], tier
+        target = await workers.run(self._source.readlink, link)
+        self._store.put("links", link.id.to_bytes(8, "big"), link.generation.to_bytes(8, "big") + target)
+        return target, Tier.SOURCE
+
+    # --- knowing
+
+    def is_fresh(self, inode: Inode) -> bool:
+        """Whether the inode's attributes may be believed now."""
+        return inode.checked_ns > 0 and is_fresh(
+            self._consistency, inode.attributes, inode.checked_ns, self._now_ns()
+        )
+
+    def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
+        """What may be said of a name without asking: its inode, ABSENT, or None: nothing."""
+        entry = self._entry(directory, name)
+        now_ns = self._now_ns()
+        is_directory_good = self.is_fresh(directory)
+        if entry is None:
+            listing = directory.listing if self._has_listing(directory) else None
+            if is_directory_good and listing is not None and name not in listing.index:
+                return ABSENT
+            return None
+        is_good = is_directory_good and entry.generation == directory.generation
+        if entry.inode_id == ABSENT_ID:
+            is_good = is_good or is_fresh(self._consistency, directory.attributes, entry.checked_ns, now_ns)
+            return ABSENT if is_good else None
+        inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, name)
+        if inode is None or not self.is_fresh(inode):
+            return None
+        if is_good or is_fresh(self._consistency, inode.attributes, entry.checked_ns, now_ns):
+            return inode
+        return None
+
+    def time_to_live_s(self, inode: Inode) -> float:
+        """How much longer the kernel may believe the inode's attributes, in seconds."""
+        if inode.checked_ns <= 0:
+            return 0.0
+        lives_ns = time_to_live_ns(self._consistency, inode.attributes, inode.checked_ns)
+        return min(max(0, inode.checked_ns + lives_ns - self._now_ns()) / 1e9, 1e6)
+
+    def inode(self, inode_id: int) -> Inode:
+        """The inode of an id that the kernel uses. Raises OSError(ESTALE) where we do not know it."""
+        inode = self.inodes.get(inode_id)
+        if inode is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return inode
+
+    def in_use(self, directory: Inode, name: bytes) -> Inode | None:
+        """The inode of a name, if the kernel or an open handle still refers to it."""
+        entry = self._entry(directory, name)
+        inode = self.inodes.get(entry.inode_id) if entry is not None else None
+        return inode if inode is not None and (inode.lookups or inode.handles) else None
+
+    def name_time_to_live_s(self, directory: Inode, name: bytes) -> float:
+        """How much longer the kernel may believe what a name stands for, in seconds."""
+        entry = self._entry(directory, name)
+        if entry is None:
+            return self.time_to_live_s(directory)
+        lives_s = 0.0
+        if entry.generation == directory.generation:
+            lives_s = self.time_to_live_s(directory)
+        inode = self.inodes.get(entry.inode_id)
+        attributes = inode.attributes if inode is not None else directory.attributes
+        lives_ns = time_to_live_ns(self._consistency, attributes, entry.checked_ns)
+        return min(max(lives_s, (entry.checked_ns + lives_ns - self._now_ns()) / 1e9), 1e6)
+
+    def listed(self, directory: Inode, listed: ListedName) -> Inode | None:
+        """The inode of a listed name without asking the source, perhaps with attributes that may not be believed.
+
+        None where even the type is not known, so that it has to be looked up.
+        """
+        entry = self._entry(directory, listed.name)
+        if entry is not None and entry.inode_id != ABSENT_ID:
+            inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, listed.name)
+            if inode is not None and (
+                not listed.kind or stat.S_IFMT(inode.attributes.mode) == listed.kind
+            ) and (not self._source.has_stable_inodes or inode.attributes.ino == listed.ino):
+                return inode
+        if not listed.kind or not self._source.has_stable_inodes:
+            return None
+        inode_id = self._id_of(directory, listed.name, listed.ino, self._source.device)
+        inode = self.inodes.get(inode_id)
+        if inode is not None:
+            return inode if stat.S_IFMT(inode.attributes.mode) == listed.kind else None
+        mode = listed.kind | 0o400
+        blank = Attributes(mode, 1, 0, 0, 0, 0, 4096, 0, 0, 0, 0, self._source.device, listed.ino)
+        inode = Inode(inode_id, (directory, listed.name), blank)
+        self._adopt(inode)
+        return inode
+
+    # --- what we changed ourselves
+
+    def made(self, directory: Inode, name: bytes, attributes: Attributes) -> Inode:
+        """We made a name (create, mkdir, link...) and saw these attributes of it."""
+        inode = self._take(directory, name, attributes)
+        self._own_change(directory)
+        return inode
+
+    def removed(self, directory: Inode, name: bytes, victim: Inode | None) -> None:
+        """We removed a name."""
+        self._remember(directory, name, ABSENT_ID)
+        self._own_change(directory)
+        if victim is not None:
+            victim.is_unlinked = True
+            victim.checked_ns = 0
+
+    def renamed(
+        self,
+        old: Inode,
+        old_name: bytes,
+        inode: Inode | None,
+        new: Inode,
+        new_name: bytes,
+        victim: Inode | None,
+        is_exchange: bool,
+    ) -> None:
+        """We gave `inode` another name; `victim` had it before and has the old one now, or none."""
+        if inode is not None and inode is victim:
+            return  # two names of one file: rename(2) leaves both
+        if is_exchange and victim is not None:
+            self._move(victim, old, old_name)
+        else:
+            self._remember(old, old_name, ABSENT_ID)
+            if victim is not None:
+                victim.is_unlinked = True
+                victim.checked_ns = 0
+        if inode is not None:
+            self._move(inode, new, new_name)
+        elif new.children is not None:
+            new.children.pop(new_name, None)
+            self._store.delete("names", new.id.to_bytes(8, "big") + new_name)
+        self._own_change(old)
+        self._own_change(new)
+
+    def _move(self, inode: Inode, directory: Inode, name: bytes) -> None:
+        inode.place = (directory, name)
+        inode.checked_ns = 0
+        self._remember(directory, name, inode.id)
+
+    def own_change(self, inode: Inode) -> None:
+        """We changed the inode's attributes or content: ask again before telling anybody."""
+        inode.checked_ns = 0
+        self._keep_attributes(inode)
+
+    def saw(self, inode: Inode, attributes: Attributes) -> None:
+        """Attributes of the inode came by on another way."""
+        self._take_attributes(inode, attributes)
+
+    # --- asking the source
+
+    async def _single_flight(
+        self, key: tuple[Any, ...], is_prefetch: bool, ask: Callable[[], Awaitable[Any]]
+    ) -> tuple[Any, Tier]:
+        flight = self._flights.get(key)
+        if flight is not None and not self._is_strict:  # its look may be older than this request
+            if flight.is_prefetch and not is_prefetch and not flight.was_joined:
+                flight.was_joined = True
+                self._on_prefetched(_KINDS[key[0]], True)
+            await flight.done.wait()
+            if flight.error is None:
+                return flight.result, Tier.JOINED
+            if is_prefetch or not flight.is_prefetch:
+                raise flight.error
+            return await self._single_flight(key, is_prefetch, ask)
+        flight = self._flights[key] = Flight(is_prefetch)
+        try:
+            flight.result = await ask()
+        except BaseException as error:
+            flight.error = error if isinstance(error, OSError) else OSError(errno.EIO, os.strerror(errno.EIO))
+            raise
+        finally:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            flight.done.set()
+        if is_prefetch:
+            self._on_prefetched(_KINDS[key[0]], False)
+            if isinstance(flight.result, Inode) and not flight.was_joined:
+                flight.result.is_prefetched = True
+        return flight.result, Tier.SOURCE
+
+    async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:
+        try:
+            attributes = await workers.run(self._source.lookup, directory, name)
+        except FileNotFoundError:
+            self._remember(directory, name, ABSENT_ID)
+            directory.misses += 1
+            return None
+        return self._take(directory, name, attributes)
+
+    async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
+        self.revalidations += 1
+        place = inode.place
+        attributes = await workers.run(self._source.attributes, inode)
+        if self._is_another(inode, attributes):
+            if place is not None:
+                self._take(*place, attributes)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        if place is not None and inode.place == place and inode.path_fd is None:
+            self._remember(*place, inode.id)  # it was looked at by its name
+        self._take_attributes(inode, attributes)
+        return inode.attributes
+
+    async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
+        attributes, names = await workers.run(self._source.names, directory)
+        self._take_attributes(directory, attributes)
+        directory.misses = 0
+        listing = directory.listing = Listing(names, directory.generation)
+        if len(names) <= STORED_LISTING_LIMIT:
+            packed = msgpack.packb([listing.generation, names], use_bin_type=True)
+            self._store.put("listings", directory.id.to_bytes(8, "big"), packed)
+        return listing
+
+    def _is_another(self, inode: Inode, attributes: Attributes) -> bool:
+        if not self._source.has_stable_inodes:
+            return stat.S_IFMT(attributes.mode) != stat.S_IFMT(inode.attributes.mode)
+        return (attributes.dev, attributes.ino) != (inode.attributes.dev, inode.attributes.ino)
+
+    # --- taking in
+
+    def _take(self, directory: Inode, name: bytes, attributes: Attributes) -> Inode:
+        """A look at the source showed `name` with `attributes`."""
+        inode_id = self._id_of(directory, name, attributes.ino, attributes.dev)
+        inode = self.inodes.get(inode_id)
+        if inode is None:
+            inode = Inode(inode_id, (directory, name), attributes)
+            self._restore(inode)
+            self._adopt(inode)
+        inode.place = (directory, name)
+        self._remember(directory, name, inode_id)
+        self._take_attributes(inode, attributes)
+        return inode
+
+    def _take_attributes(self, inode: Inode, attributes: Attributes) -> None:
+        now_ns = self._now_ns()
+        generation = generation_of(self._consistency, attributes, now_ns, self._source.has_stable_inodes)
+        if attributes.is_directory and inode.children is None:
+            inode.children = {}
+        inode.attributes = attributes
+        inode.checked_ns = now_ns
+        if generation != inode.generation:
+            inode.generation = generation
+            inode.misses = 0
+            self._on_changed(inode)
+        self._keep_attributes(inode)
+
+    def _adopt(self, inode: Inode) -> None:
+        for gone in self.inodes.add(inode):
+            self.dismissed(gone)
+
+    def dismissed(self, inode: Inode) -> None:
+        """The table let go of an inode."""
+        self._source.descriptors.forget(inode)
+
+    def _own_change(self, directory: Inode) -> None:
+        """We changed a directory: its attributes and its listing are not what they were."""
+        directory.checked_ns = 0
+        directory.listing = None
+        self._store.delete("listings", directory.id.to_bytes(8, "big"))
+        self._keep_attributes(directory)
+
+    def _directory_would_tell(self, directory: Inode, name: bytes) -> bool:
+        """Whether a stat of a directory that only ran out of time is likely to answer for an absent name in it."""
+        if self._is_strict or not directory.checked_ns or self.is_fresh(directory):
+            return False
+        entry = self._entry(directory, name)
+        if entry is not None:
+            return entry.inode_id == ABSENT_ID and entry.generation == directory.generation
+        return self._has_listing(directory) and name not in directory.listing.index  # type: ignore[union-attr]
+
+    def _id_of(self, directory: Inode, name: bytes, ino: int, dev: int) -> int:
+        if self._source.has_stable_inodes and dev == self._source.device and ROOT_ID < ino < ALLOCATED_IDS:
+            return ino
+        entry = self._entry(directory, name)
+        if entry is not None and entry.inode_id >= ALLOCATED_IDS:
+            return entry.inode_id
+        return self._allocate()
+
+    def _allocate(self) -> int:
+        if not self._next_id:
+            stored = self._store.get("counters", b"next-id")
+            self._next_id = int.from_bytes(stored, "big") if stored else ALLOCATED_IDS
+        allocated = self._next_id
+        self._next_id += 1
+        self._store.put("counters", b"next-id", self._next_id.to_bytes(8, "big"))
+        return allocated
+
+    # --- storing and restoring
+
+    def _entry(self, directory: Inode, name: bytes) -> Entry | None:
+        if directory.children is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        entry = directory.children.get(name)
+        if entry is None:
+            stored = self._store.get("names", directory.id.to_bytes(8, "big") + name)
+            if stored is None or len(stored) != _ENTRY.size:
+                return None
+            entry = directory.children[name] = Entry(*_ENTRY.unpack(stored))
+        return entry
+
+    def _remember(self, directory: Inode, name: bytes, inode_id: int) -> None:
+        assert directory.children is not None
+        entry = directory.children[name] = Entry(inode_id, self._now_ns(), directory.generation)
+        self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
+
+    def _keep_attributes(self, inode: Inode) -> None:
+        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes)
+        self._store.put("inodes", inode.id.to_bytes(8, "big"), packed)
+
+    def _restore(self, inode: Inode) -> bool:
+        """Fill in what a former mount knew. False where there is nothing."""
+        stored = self._store.get("inodes", inode.id.to_bytes(8, "big"))
+        if stored is None or len(stored) != _SEEN.size + PACKED.size:
+            return False
+        inode.checked_ns, inode.generation = _SEEN.unpack_from(stored)
+        inode.attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        if inode.attributes.is_directory and inode.children is None:
+            inode.children = {}
+        return True
+
+    def _restored(self, inode_id: int, directory: Inode, name: bytes) -> Inode | None:
+        inode = Inode(inode_id, (directory, name), _NOTHING)
+        if not self._restore(inode):
+            return None
+        self._adopt(inode)
+        return inode
+
+    def _has_listing(self, directory: Inode) -> bool:
+        """Whether there is a listing of the state that the directory was last seen in."""
+        listing = directory.listing
+        if listing is None and directory.children is not None:
+            stored = self._store.get("listings", directory.id.to_bytes(8, "big"))
+            if stored is not None:
+                listing = directory.listing = _unpack_listing(stored)
+        return listing is not None and listing.generation == directory.generation
+
+
+class _Absent:
+    """The answer "there is no such name"."""
+
+
+ABSENT = _Absent()
+
+_NOTHING = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _unpack_listing(stored: bytes) -> Listing | None:
+    try:
+        generation, names = msgpack.unpackb(stored, raw=False)
+        return Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return None

@@ -1,0 +1,368 @@
+"""The composition root: makes the parts of a mount, connects them, runs them, and takes them down.
+
+The only file that names concrete implementations. Reading it from top to bottom shows both paths: the data path
+(operations -> content/metadata -> cache -> source) and the learning path (operations -> recorder -> trace and predictor ->
+plan -> prefetcher -> cache).
+"""
+
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyfuse3
+import trio
+from prometheus_client import start_http_server
+
+from llmfs import __version__
+from llmfs.block_cache import BlockCache
+from llmfs.blocks import key_inode_id
+from llmfs.budget import Budget
+from llmfs.cache_dir import CacheDir
+from llmfs.config import MountConfig, Predictor
+from llmfs.content import Content
+from llmfs.errors import MountError
+from llmfs.inodes import Inode, InodeTable, ListedName
+from llmfs.kernel import KernelCache
+from llmfs.local_rules import LocalRules
+from llmfs.metadata import TABLES, Metadata
+from llmfs.metrics import Metrics
+from llmfs.operations import Operations
+from llmfs.policy.eviction import Resident
+from llmfs.policy.speed import SourceSpeed
+from llmfs.predictor_link import PredictorLink
+from llmfs.prefetcher import Prefetcher
+from llmfs.recorder import Batch, Recorder
+from llmfs.source import Source
+from llmfs.status import status_of
+from llmfs.store import Store
+from llmfs.trace_log import TraceLog
+from llmfs.workers import Workers
+from predictor.plan import Outcome, PlanItem
+
+log = logging.getLogger(__name__)
+
+DEMAND_THREADS = 32
+PREFETCH_THREADS = 16
+IDLE_INODES = 100_000
+REQUESTS_AT_ONCE = 256
+DESCRIPTORS_KEPT_BACK = 512
+"""For LMDB, sockets, handles open for writing; the rest of the limit is for descriptors of the source."""
+
+
+def serve(config: MountConfig, on_ready: Callable[[], None]) -> None:
+    """Mount and serve until unmounted or SIGTERM/SIGINT.
+
+    Calls `on_ready` once, when the mount answers. Raises MountError with one clear line when it cannot mount, and
+    CacheError where the cache directory cannot be used.
+    """
+    os.umask(0)  # the kernel has applied the caller's
+    with CacheDir.open(config) as cache_dir:
+        mount = Mount(config, cache_dir)
+        try:
+            trio.run(mount.run, on_ready, restrict_keyboard_interrupt_to_checkpoints=True)
+        finally:
+            mount.close()
+
+
+class Mount:
+    """One mounted file system and all its parts."""
+
+    def __init__(self, config: MountConfig, cache_dir: CacheDir) -> None:
+        self._config = config
+        self._started = time.monotonic()
+        self._budget = budget = Budget.of(config.cache_size_bytes)
+        self._scores: dict[int, float] = {}
+        self._token: trio.lowlevel.TrioToken | None = None
+        self.metrics = metrics = Metrics()
+        self.speed = SourceSpeed()
+        descriptors = _raise_descriptor_limit()
+        try:
+            self.source = Source(config.source, max(64, descriptors - DESCRIPTORS_KEPT_BACK), self._observe_source)
+        except OSError as error:
+            raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
+
+        self._meta_store = Store(os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc)
+        self._block_store = Store(
+            os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
+        )
+        self.blocks = BlockCache(
+            self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc
+        )
+        self.demand = Workers("demand", DEMAND_THREADS)
+        self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
+        self.kernel = KernelCache()
+        self.metadata = Metadata(
+            self.source,
+            self._meta_store,
+            InodeTable(IDLE_INODES),
+            config.consistency,
+            self._changed,
+            self._metadata_prefetched,
+        )
+        self.recorder = Recorder(self._take_batch)
+        self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc)
+        self._link: PredictorLink | None = None
+        self._predictor_state = config.predictor.value
+        if config.predictor is Predictor.LEARNED:
+            self._predictor_state = "loading"
+            self._link = PredictorLink(
+                ["--state-dir", os.fspath(cache_dir.learned), "--state-limit", str(budget.learned)],
+                self.recorder.dictionary,
+                self._take_plan,
+                self._take_scores,
+                self._predictor_is,
+                self._take_statistics,
+                metrics.accesses_dropped.inc,
+                metrics.predictor_restarts.inc,
+            )
+        metrics.predictor_is(self._predictor_state)
+
+    # --- running
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Mount, serve, unmount."""
+        self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            self.content = Content(
+                self.source,
+                self.blocks,
+                nursery,
+                self._data_fetched,
+                self._data_used,
+                lambda: self.speed.is_fast,
+            )
+            self.prefetcher = Prefetcher(
+                self.metadata,
+                self.content,
+                self.prefetch_workers,
+                lambda: self.blocks.capacity_bytes,
+                self.metrics.prefetch_dropped.inc,
+                self._listed_ahead,
+            )
+            rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
+            self.operations = Operations(
+                self.source,
+                self.metadata,
+                self.content,
+                self.demand,
+                rules,
+                self.recorder,
+                self.kernel,
+                self.metrics,
+                self._config.read_only,
+                lambda: json.dumps(self.status()).encode(),
+            )
+            metrics_port = self._start_metrics()
+            self._metrics_port = metrics_port
+            self._mount()
+            try:
+                self.blocks.load_index(self._token)
+                nursery.start_soon(self.recorder.run)
+                nursery.start_soon(self.prefetcher.run)
+                nursery.start_soon(self._stop_on_signal)
+                if self._link is not None:
+                    nursery.start_soon(self._link.run)
+                gc.collect()
+                gc.freeze()  # what is here now stays: do not walk through it at every collection
+                nursery.start_soon(self._announce, on_ready)
+                await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
+            finally:
+                self.kernel.close()
+                pyfuse3.close(unmount=True)
+            self.recorder.flush()
+            nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Write down what is waiting and let go of the cache."""
+        self._trace.close()
+        self._meta_store.close()
+        self._block_store.close()
+
+    def _mount(self) -> None:
+        options = {"fsname=" + _escaped(str(self._config.source)), "subtype=llmfs", "default_permissions"}
+        options.update(self._config.fuse_options)
+        if self._config.allow_other:
+            options.add("allow_other")
+        if self._config.read_only:
+            options.add("ro")
+        try:
+            pyfuse3.init(self.operations, str(self._config.mountpoint), options)
+        except RuntimeError as error:
+            raise MountError(f"cannot mount at {self._config.mountpoint}: {error}") from error
+
+    async def _announce(self, on_ready: Callable[[], None]) -> None:
+        """Say that we are ready once the kernel's first request can be answered."""
+        await trio.sleep(0)
+        on_ready()
+
+    async def _stop_on_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                log.info("asked to stop: unmounting")
+                pyfuse3.terminate()
+                return
+
+    def _start_metrics(self) -> int | None:
+        metrics = self.metrics
+        metrics.build.info(
+            {
+                "version": __version__,
+                "source": str(self._config.source),
+                "mountpoint": str(self._config.mountpoint),
+            }
+        )
+        metrics.cache_limit_bytes.set(self._config.cache_size_bytes)
+        metrics.cache_bytes.set_function(lambda: self.blocks.used_bytes)
+        metrics.cache_blocks.set_function(lambda: len(self.blocks))
+        metrics.prefetch_queue.set_function(lambda: len(self.prefetcher))
+        metrics.revalidations.set_function(lambda: self.metadata.revalidations)
+        metrics.inodes.set_function(lambda: len(self.metadata.inodes))
+        metrics.open_files.set_function(lambda: self.operations.open_handles)
+        metrics.demand_busy.set_function(lambda: self.demand.busy)
+        metrics.bytes_in_flight.set_function(lambda: self.content.bytes_in_flight)
+        if self._config.metrics_port is None:
+            return None
+        try:
+            server, _ = start_http_server(self._config.metrics_port, addr="127.0.0.1", registry=metrics.registry)
+        except OSError as error:
+            raise MountError(f"cannot serve metrics on port {self._config.metrics_port}: {error.strerror}") from error
+        return int(server.server_port)
+
+    def status(self) -> dict[str, Any]:
+        """What `llmfs status` shows."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "source": str(self._config.source),
+            "mountpoint": str(self._config.mountpoint),
+            "cache_dir": str(self._config.cache_dir),
+            "consistency": self._config.consistency.value,
+            "predictor": self._config.predictor.value,
+            "predictor_state": self._predictor_state,
+            "predictor_pid": self._link.pid if self._link is not None else None,
+            "metrics_port": self._metrics_port,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            **status_of(self.metrics),
+            "cache": {
+                "used_bytes": self.blocks.used_bytes,
+                "limit_bytes": self._config.cache_size_bytes,
+                "blocks": len(self.blocks),
+                "evictions": int(_value(self.metrics.evictions)),
+            },
+        }
+
+    # --- what the parts tell each other
+
+    def _observe_source(self, operation: str, seconds: float, failed: bool) -> None:
+        self.metrics.observe_source(operation, seconds, failed)
+        self.speed.observe(operation, seconds)
+
+    def _changed(self, inode: Inode) -> None:
+        """Somebody else changed the file: whatever was cached of it is of the past."""
+        self.source.descriptors.renew_reader(inode)
+        if inode.lookups and inode.kernel_generation not in (0, inode.generation):
+            inode.kernel_generation = 0
+            self.kernel.drop_data(inode.id)
+
+    def _metadata_prefetched(self, kind: str, was_late: bool) -> None:
+        if not was_late:
+            self.metrics.prefetch_issued[kind].inc()
+        elif kind in self.metrics.prefetch_late:
+            self.metrics.prefetch_late[kind].inc()
+
+    def _data_fetched(self, generator: str, size_bytes: int) -> None:
+        self.metrics.prefetch_issued["data"].inc()
+        self.metrics.prefetch_issued_bytes.inc(size_bytes)
+        self.prefetcher.fetched(size_bytes)
+
+    def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
+        self.metrics.prefetch_used(was_late, size_bytes)
+        self.prefetcher.used(size_bytes)
+        if self._link is not None:
+            outcome = Outcome.LATE if was_late else Outcome.IN_TIME
+            self._link.outcome(self.recorder.path(inode), generator, outcome)
+
+    def _evicted(self, key: bytes, resident: Resident) -> None:
+        self.metrics.evicted(resident)
+        if resident.generator is not None:
+            self.prefetcher.wasted(resident.size_bytes)
+            inode = self.metadata.inodes.get(key_inode_id(key))
+            if self._link is not None and inode is not None:
+                self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)
+
+    def _lost_blocks(self, keys: list[tuple[str, bytes]]) -> None:
+        """From the store's thread: the map was full."""
+        if self._token is not None:
+            try:
+                self._token.run_sync_soon(self.blocks.lost, keys)
+            except trio.RunFinishedError:
+                pass
+
+    def _take_batch(self, batch: Batch) -> None:
+        self.metrics.accesses.inc(len(batch[2]) // 40)
+        self._trace.append(batch)
+        if self._link is not None:
+            self._link.accesses(batch)
+
+    def _listed(self, directory: Inode, names: list[ListedName]) -> None:
+        if self._link is not None:
+            path = self.recorder.path_of(directory)
+            self._link.listing(path, [listed.name for listed in names], [listed.kind >> 12 for listed in names])
+
+    def _listed_ahead(self, directory: Inode) -> None:
+        if directory.listing is not None:
+            self._listed(directory, directory.listing.names)
+
+    def _take_plan(self, items: list[PlanItem]) -> None:
+        self.prefetcher.take_plan(items)
+
+    def _take_scores(self, scores: list[tuple[bytes, float]]) -> None:
+        for path, score in scores:
+            inode = self._find(path)
+            if inode is not None:
+                self._scores[inode.id] = score
+        while len(self._scores) > IDLE_INODES:
+            del self._scores[next(iter(self._scores))]
+
+    def _find(self, path: bytes) -> Inode | None:
+        """The inode of a path, if it is in memory."""
+        inode: Inode | None = self.metadata.root
+        for name in path.split(b"/"):
+            if inode is None or inode.children is None:
+                return None
+            entry = inode.children.get(name)
+            inode = self.metadata.inodes.get(entry.inode_id) if entry is not None else None
+        return inode
+
+    def _score(self, key: bytes) -> float:
+        return self._scores.get(key_inode_id(key), 0.0)
+
+    def _predictor_is(self, state: str) -> None:
+        self._predictor_state = state
+        self.metrics.predictor_is(state)
+
+    def _take_statistics(self, numbers: dict[str, float]) -> None:
+        for name, number in numbers.items():
+            self.metrics.predictor_statistic(name).set(number)
+
+
+def _raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _escaped(text: str) -> str:
+    """A value of a mount option: commas and backslashes would end it."""
+    return text.replace("\\", "\\\\").replace(",", "\\,")
+
+
+def _value(counter: Any) -> float:
+    return float(counter._value.get())

@@ -1,0 +1,572 @@
+"""The requests of the kernel, answered. Each handler is a few lines: ask the parts, shape the answer, note the access.
+
+Every handler goes through `@answers`, which times it and turns errors into errnos: an OSError keeps its own, anything
+else is a bug of ours, logged, and EIO. Permissions are checked by the kernel (`default_permissions`) against the source's
+own attributes; what is made, is made under the caller's identity.
+
+Opening a file for reading does not open it in the source: when its bytes are cached the source is not asked at all, and
+when they are not the first fetch opens it.
+"""
+
+import errno
+import functools
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
+
+from llmfs.attributes import Attributes
+from llmfs.content import Content
+from llmfs.identity import Caller
+from llmfs.inodes import Inode, Listing
+from llmfs.kernel import KernelCache
+from llmfs.local_rules import LocalRules
+from llmfs.metadata import Metadata
+from llmfs.metrics import Metrics
+from llmfs.recorder import Recorder
+from llmfs.source import Source
+from llmfs.workers import Workers
+from predictor.baselines.readahead import Readahead
+from predictor.events import FLAG_WRITE, Op, Tier
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STATUS_XATTR = b"user.llmfs.status"
+_RENAME_EXCHANGE = 2
+
+
+class Handle:
+    """An open file or directory."""
+
+    __slots__ = ("fd", "inode", "is_append", "is_dirty", "listing", "readahead", "stream")
+
+    def __init__(self, inode: Inode, stream: int) -> None:
+        self.inode = inode
+        self.stream = stream
+        self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
+        self.is_append = False
+        self.is_dirty = False  # written since the last flush
+        self.readahead: Readahead | None = None
+        self.listing: Listing | None = None
+
+
+Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
+
+
+def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
+    """Time the handler and answer with an errno where it raises."""
+
+    def decorate(handler: Handler[P, T]) -> Handler[P, T]:
+        @functools.wraps(handler)
+        async def answer(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+            started_s = time.perf_counter()
+            try:
+                return await handler(self, *args, **kwargs)
+            except FUSEError:
+                raise
+            except OSError as error:
+                self._metrics.request_error[operation].inc()
+                raise FUSEError(error.errno or errno.EIO) from None
+            except Exception:
+                log.exception("%s failed", operation)
+                self._metrics.request_error[operation].inc()
+                raise FUSEError(errno.EIO) from None
+            finally:
+                self._metrics.request[operation].observe(time.perf_counter() - started_s)
+
+        return answer
+
+    return decorate
+
+
+class Operations(pyfuse3.Operations):
+    """pyfuse3's view of a mount."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(
+        self,
+        source: Source,
+        metadata: Metadata,
+        content: Content,
+        demand: Workers,
+        rules: LocalRules,
+        recorder: Recorder,
+        kernel: KernelCache,
+        metrics: Metrics,
+        is_read_only: bool,
+        status: Callable[[], bytes],
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._metadata = metadata
+        self._content = content
+        self._demand = demand
+        self._rules = rules
+        self._recorder = recorder
+        self._kernel = kernel
+        self._metrics = metrics
+        self._is_read_only = is_read_only
+        self._status = status
+        self._handles: dict[int, Handle] = {}
+        self._next_handle = 1
+        self._has_xattrs = True
+
+    @property
+    def open_handles(self) -> int:
+        return len(self._handles)
+
+    # --- names and attributes
+
+    @answers("lookup")
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        started_s = time.perf_counter()
+        directory = self._metadata.inode(parent_inode)
+        inode, tier = await self._metadata.lookup(directory, name, self._demand)
+        self._metrics.metadata[tier].inc()
+        stream = self._recorder.stream_of(ctx.pid)
+        path = self._recorder.child_of(directory, name)
+        if inode is None:
+            self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
+            self._rules.absent(directory, tier)
+            return _no_entry(self._metadata.name_time_to_live_s(directory, name))
+        attributes = inode.attributes
+        self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
+        self._rules.looked_up(directory, name, inode, tier)
+        self._metadata_used(inode, tier)
+        entry = self._entry(inode)
+        entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
+        return entry
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for inode_id, count in inode_list:
+            for gone in self._metadata.inodes.dereference(inode_id, count):
+                self._metadata.dismissed(gone)
+
+    @answers("getattr")
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        started_s = time.perf_counter()
+        node = self._metadata.inode(inode)
+        _, tier = await self._metadata.attributes(node, self._demand)
+        self._metrics.metadata[tier].inc()
+        self._recorder.record(
+            Op.GETATTR,
+            tier,
+            self._recorder.path_of(node),
+            self._recorder.stream_of(ctx.pid),
+            started_s,
+            node.attributes.size,
+        )
+        if node.place is not None:
+            self._rules.looked_up(*node.place, node, tier)
+        self._metadata_used(node, tier)
+        return self._attributes(node)
+
+    @answers("setattr")
+    async def setattr(
+        self, inode: int, attr: EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None, ctx: RequestContext
+    ) -> EntryAttributes:
+        started_s = time.perf_counter()
+        node = self._metadata.inode(inode)
+        caller = _caller(ctx)
+        run, source = self._demand.run, self._source
+        try:
+            if fields.update_mode:
+                await run(source.set_mode, node, stat.S_IMODE(attr.st_mode), caller)
+            if fields.update_uid or fields.update_gid:
+                uid = attr.st_uid if fields.update_uid else -1
+                gid = attr.st_gid if fields.update_gid else -1
+                await run(source.set_owner, node, uid, gid, caller)
+            if fields.update_size:
+                handle = self._handles.get(fh) if fh is not None else None
+                self._content.changed(node)
+                try:
+                    await run(source.set_size, node, handle.fd if handle else None, attr.st_size, caller)
+                    node.attributes = node.attributes._replace(size=attr.st_size)
+                finally:
+                    self._content.changed(node)
+            if fields.update_atime or fields.update_mtime:
+                atime_ns = attr.st_atime_ns if fields.update_atime else None
+                mtime_ns = attr.st_mtime_ns if fields.update_mtime else None
+                await run(source.set_times, node, atime_ns, mtime_ns, caller)
+        finally:
+            self._metadata.own_change(node)
+        await self._metadata.attributes(node, self._demand)
+        self._note(Op.SETATTR, node, ctx, started_s)
+        return self._attributes(node)
+
+    @answers("readlink")
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        started_s = time.perf_counter()
+        node = self._metadata.inode(inode)
+        target, tier = await self._metadata.target(node, self._demand)
+        self._metrics.metadata[tier].inc()
+        self._note(Op.READLINK, node, ctx, started_s, tier)
+        return target
+
+    @answers("access")
+    async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
+        node = self._metadata.inode(inode)
+        return await self._demand.run(self._source.access, node, mode, _caller(ctx))
+
+    @answers("statfs")
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        found = await self._demand.run(self._source.statfs)
+        answer = pyfuse3.StatvfsData()
+        for field in (
+            "f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_favail", "f_namemax",
+        ):  # fmt: skip
+            setattr(answer, field, getattr(found, field))
+        return answer
+
+    # --- changing names
+
+    @answers("mknod")
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
+        directory = self._metadata.inode(parent_inode)
+        made = await self._demand.run(self._source.mknod, directory, name, mode, rdev, _caller(ctx))
+        return self._made(Op.CREATE, directory, name, made, ctx)
+
+    @answers("mkdir")
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+        directory = self._metadata.inode(parent_inode)
+        made = await self._demand.run(self._source.mkdir, directory, name, mode, _caller(ctx))
+        return self._made(Op.MKDIR, directory, name, made, ctx)
+
+    @answers("symlink")
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
+        directory = self._metadata.inode(parent_inode)
+        made = await self._demand.run(self._source.symlink, directory, name, target, _caller(ctx))
+        return self._made(Op.CREATE, directory, name, made, ctx)
+
+    @answers("link")
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext) -> EntryAttributes:
+        node, directory = self._metadata.inode(inode), self._metadata.inode(new_parent_inode)
+        made = await self._demand.run(self._source.link, node, directory, new_name, _caller(ctx))
+        return self._made(Op.LINK, directory, new_name, made, ctx)
+
+    @answers("unlink")
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._remove(self._source.unlink, Op.UNLINK, parent_inode, name, ctx)
+
+    @answers("rmdir")
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._remove(self._source.rmdir, Op.RMDIR, parent_inode, name, ctx)
+
+    async def _remove(
+        self, remove: Callable[..., None], op: Op, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> None:
+        started_s = time.perf_counter()
+        directory = self._metadata.inode(parent_inode)
+        victim = self._metadata.in_use(directory, name)
+        await self._demand.run(remove, directory, name, victim, _caller(ctx))
+        self._metadata.removed(directory, name, victim)
+        path = self._recorder.child_of(directory, name)
+        self._recorder.record(op, Tier.NONE, path, self._recorder.stream_of(ctx.pid), started_s)
+
+    @answers("rename")
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        started_s = time.perf_counter()
+        old, new = self._metadata.inode(parent_inode_old), self._metadata.inode(parent_inode_new)
+        inode = self._metadata.in_use(old, name_old)
+        victim = self._metadata.in_use(new, name_new)
+        kept = None if victim is inode else victim
+        await self._demand.run(self._source.rename, old, name_old, new, name_new, flags, kept, _caller(ctx))
+        self._metadata.renamed(old, name_old, inode, new, name_new, victim, bool(flags & _RENAME_EXCHANGE))
+        stream = self._recorder.stream_of(ctx.pid)
+        self._recorder.record(Op.RENAME, Tier.NONE, self._recorder.child_of(old, name_old), stream, started_s)
+        self._recorder.record(Op.LOOKUP, Tier.NONE, self._recorder.child_of(new, name_new), stream, started_s)
+        self._recorder.moved()
+
+    def _made(
+        self, op: Op, directory: Inode, name: bytes, attributes: Attributes, ctx: RequestContext
+    ) -> EntryAttributes:
+        inode = self._metadata.made(directory, name, attributes)
+        self._note(op, inode, ctx, time.perf_counter())
+        return self._entry(inode)
+
+    # --- files
+
+    @answers("open")
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        started_s = time.perf_counter()
+        node = self._metadata.inode(inode)
+        is_writing = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+        if is_writing and self._is_read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        _, tier = await self._metadata.attributes(node, self._demand)
+        self._metrics.metadata[tier].inc()
+        handle = Handle(node, self._recorder.stream_of(ctx.pid))
+        if is_writing:
+            if flags & os.O_TRUNC:
+                self._content.changed(node)
+            try:
+                handle.fd = await self._demand.run(self._source.open, node, flags, _caller(ctx))
+                if flags & os.O_TRUNC:
+                    node.attributes = node.attributes._replace(size=0)
+            finally:
+                if flags & os.O_TRUNC:
+                    self._content.changed(node)
+                    self._metadata.own_change(node)
+            handle.is_append = bool(flags & os.O_APPEND)
+        # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
+        keeps_cache = node.kernel_generation == node.generation
+        node.kernel_generation = node.generation
+        self._recorder.record(
+            Op.OPEN,
+            tier,
+            self._recorder.path_of(node),
+            handle.stream,
+            started_s,
+            node.attributes.size,
+            flags=FLAG_WRITE if is_writing else 0,
+        )
+        return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
+
+    @answers("create")
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        directory = self._metadata.inode(parent_inode)
+        fd, attributes = await self._demand.run(self._source.create, directory, name, flags, mode, _caller(ctx))
+        entry = self._made(Op.CREATE, directory, name, attributes, ctx)
+        node = self._metadata.inode(entry.st_ino)
+        handle = Handle(node, self._recorder.stream_of(ctx.pid))
+        handle.fd = fd
+        handle.is_append = bool(flags & os.O_APPEND)
+        keeps_cache = node.kernel_generation == node.generation
+        node.kernel_generation = node.generation
+        return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache), entry
+
+    @answers("read")
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        started_s = time.perf_counter()
+        handle = self._handles[fh]
+        node = handle.inode
+        is_sequential = self._rules.read(handle, off, size)
+        data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
+        self._metrics.reads[tier].inc()
+        self._metrics.read_bytes[tier].inc(len(data))
+        self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
+        return data
+
+    @answers("write")
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        started_s = time.perf_counter()
+        handle = self._handles[fh]
+        node = handle.inode
+        if handle.fd is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self._content.changed(node)
+        handle.is_dirty = True
+        try:
+            if handle.is_append:
+                end = await self._demand.run(self._source.append, handle.fd, buf)
+                written = len(buf)
+                if end != off + written:  # somebody else appended too: the kernel's pages are at the wrong offset
+                    node.kernel_generation = 0
+                    self._kernel.drop_data(node.id)
+            else:
+                written = await self._demand.run(self._source.write, handle.fd, off, buf)
+                end = off + written
+            if end > node.attributes.size:
+                node.attributes = node.attributes._replace(size=end)
+        finally:
+            self._content.changed(node)
+            self._metadata.own_change(node)
+        self._metrics.written_bytes.inc(written)
+        self._recorder.record(
+            Op.WRITE, Tier.NONE, self._recorder.path_of(node), handle.stream, started_s, off, written, FLAG_WRITE
+        )
+        return written
+
+    @answers("flush")
+    async def flush(self, fh: int) -> None:
+        handle = self._handles[fh]
+        if handle.fd is not None and handle.is_dirty:
+            handle.is_dirty = False
+            await self._demand.run(self._source.flush, handle.fd)
+
+    @answers("fsync")
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        handle = self._handles[fh]
+        if handle.fd is not None:
+            await self._demand.run(self._source.fsync, handle.fd, datasync)
+        else:
+            await self._demand.run(self._source.fsync_reader, handle.inode, datasync)
+
+    @answers("release")
+    async def release(self, fh: int) -> None:
+        handle = self._handles.pop(fh)
+        handle.inode.handles -= 1
+        if handle.fd is not None:
+            self._source.descriptors.close(handle.fd)
+        node = handle.inode
+        self._recorder.record(
+            Op.RELEASE, Tier.NONE, self._recorder.path_of(node), handle.stream, time.perf_counter()
+        )
+        if not node.handles and not node.lookups:
+            for gone in self._metadata.inodes.dereference(node.id, 0):
+                self._metadata.dismissed(gone)
+
+    # --- directories
+
+    @answers("opendir")
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        node = self._metadata.inode(inode)
+        return self._handle(Handle(node, self._recorder.stream_of(ctx.pid)))
+
+    @answers("readdir")
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        started_s = time.perf_counter()
+        handle = self._handles[fh]
+        directory = handle.inode
+        if start_id == 0 or handle.listing is None:
+            handle.listing, tier = await self._metadata.listing(directory, self._demand)
+            self._metrics.metadata[tier].inc()
+            path = self._recorder.path_of(directory)
+            self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
+            self._rules.listed(directory)
+        names = handle.listing.names
+        position = start_id
+        for name, inode in ((b".", directory), (b"..", directory.place[0] if directory.place else directory))[position:]:
+            position += 1
+            if not pyfuse3.readdir_reply(token, name, self._attributes(inode), position):
+                return
+        name_time_s = self._metadata.time_to_live_s(directory)
+        while position - 2 < len(names):
+            listed = names[position - 2]
+            position += 1
+            child = self._metadata.listed(directory, listed)
+            if child is None:
+                child, _ = await self._metadata.lookup(directory, listed.name, self._demand)
+                if child is None:
+                    continue  # it went since we listed
+            entry = self._attributes(child)
+            entry.entry_timeout = name_time_s
+            # A bad guess at attributes is given no time at all: the kernel asks before it tells anybody.
+            if not pyfuse3.readdir_reply(token, listed.name, entry, position):
+                return
+            self._metadata.inodes.reference(child)
+
+    @answers("releasedir")
+    async def releasedir(self, fh: int) -> None:
+        self._handles.pop(fh).inode.handles -= 1
+
+    @answers("fsyncdir")
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._demand.run(self._source.fsync_directory, self._handles[fh].inode)
+
+    # --- extended attributes
+
+    @answers("getxattr")
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        if name == STATUS_XATTR and inode == self._metadata.root.id:
+            return self._status()
+        node = self._metadata.inode(inode)
+        self._need_xattrs()
+        return await self._xattr(self._source.getxattr, node, name, _caller(ctx))
+
+    @answers("listxattr")
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        self._need_xattrs()
+        return await self._xattr(self._source.listxattr, self._metadata.inode(inode), _caller(ctx))
+
+    @answers("setxattr")
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        node = self._metadata.inode(inode)
+        self._need_xattrs()
+        await self._xattr(self._source.setxattr, node, name, value, _caller(ctx))
+        self._metadata.own_change(node)
+
+    @answers("removexattr")
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        node = self._metadata.inode(inode)
+        self._need_xattrs()
+        await self._xattr(self._source.removexattr, node, name, _caller(ctx))
+        self._metadata.own_change(node)
+
+    def _need_xattrs(self) -> None:
+        if not self._has_xattrs:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    async def _xattr(self, call: Callable[..., T], *args: Any) -> T:
+        try:
+            return await self._demand.run(call, *args)
+        except OSError as error:
+            if error.errno == errno.ENOTSUP and args[0] is self._metadata.root:
+                self._has_xattrs = False  # the root has none, so nothing has: do not ask again
+            raise
+
+    # --- answers
+
+    def _handle(self, handle: Handle) -> int:
+        number = self._next_handle
+        self._next_handle += 1
+        self._handles[number] = handle
+        handle.inode.handles += 1
+        return number
+
+    def _note(self, op: Op, inode: Inode, ctx: RequestContext, started_s: float, tier: Tier = Tier.NONE) -> None:
+        path = self._recorder.path_of(inode)
+        self._recorder.record(op, tier, path, self._recorder.stream_of(ctx.pid), started_s)
+
+    def _metadata_used(self, inode: Inode, tier: Tier) -> None:
+        if inode.is_prefetched:
+            inode.is_prefetched = False
+            if tier is Tier.CACHE:
+                self._metrics.prefetch_in_time["attributes"].inc()
+
+    def _entry(self, inode: Inode) -> EntryAttributes:
+        """An answer by which the kernel takes a reference to the inode."""
+        self._metadata.inodes.reference(inode)
+        return self._attributes(inode)
+
+    def _attributes(self, inode: Inode) -> EntryAttributes:
+        known = inode.attributes
+        entry = EntryAttributes()
+        entry.st_ino = inode.id
+        entry.generation = 0
+        entry.attr_timeout = entry.entry_timeout = self._metadata.time_to_live_s(inode)
+        entry.st_mode = known.mode
+        entry.st_nlink = known.nlink
+        entry.st_uid = known.uid
+        entry.st_gid = known.gid
+        entry.st_rdev = known.rdev
+        entry.st_size = known.size
+        entry.st_blksize = known.blksize
+        entry.st_blocks = known.blocks
+        entry.st_atime_ns = known.atime_ns
+        entry.st_mtime_ns = known.mtime_ns
+        entry.st_ctime_ns = known.ctime_ns
+        return entry
+
+
+def _no_entry(timeout_s: float) -> EntryAttributes:
+    """ "There is no such name", which the kernel may believe for a while."""
+    entry = EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = timeout_s
+    entry.attr_timeout = 0
+    return entry
+
+
+def _caller(ctx: RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid, ctx.pid)

@@ -1,0 +1,156 @@
+"""The access log: what programs did, off the reply path.
+
+`record` appends 40 bytes to a buffer and returns. A task hands full or aged buffers on, to the predictor and to the trace
+on disk; whoever is behind loses batches, which is counted, and nobody ever waits for them. Paths and streams go
+along as dictionaries, each entry once.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Callable
+
+import trio
+
+from llmfs.inodes import Inode
+from predictor.events import ROOT, PathTable
+
+BATCH_RECORDS = 256
+FLUSH_S = 0.004
+"""How old an access may get before the predictor hears of it: about two operations of a 2 ms source."""
+
+_COMMAND_BELIEVED_S = 0.25
+"""A process may become another program by exec: its command is read again after so long."""
+
+_STREAM_LIMIT = 4096
+_PATH_LIMIT = 4_000_000
+
+_RECORD = struct.Struct("<QQIIIIBBHI")
+
+Batch = tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]], bytes]
+"""New paths (id, parent, name), new streams (id, tgid, command), records (predictor.events.ACCESS)."""
+
+
+class Recorder:
+    """Collects accesses and hands them on in batches."""
+
+    def __init__(self, take: Callable[[Batch], None]) -> None:
+        """`take` gets each batch and must not block."""
+        self._take = take
+        self._records = bytearray()
+        self._new_paths: list[tuple[int, int, bytes]] = []
+        self._new_streams: list[tuple[int, int, str]] = []
+        self._paths = PathTable()
+        self._path_epoch = 0
+        self._streams: dict[tuple[int, str], int] = {}
+        self._stream_of_pid: dict[int, tuple[float, int]] = {}
+        self._wake = trio.Event()
+        self.recorded = 0
+
+    def record(
+        self,
+        op: int,
+        tier: int,
+        path_id: int,
+        stream: int,
+        started_s: float,
+        offset: int = 0,
+        length: int = 0,
+        flags: int = 0,
+    ) -> None:
+        """An access was answered. `started_s`: when it arrived, by time.perf_counter()."""
+        latency_us = int((time.perf_counter() - started_s) * 1e6)
+        self._records += _RECORD.pack(
+            time.time_ns(), offset, length & 0xFFFFFFFF, min(latency_us, 0xFFFFFFFF), path_id, stream, op, tier, flags, 0
+        )
+        self.recorded += 1
+        if len(self._records) >= BATCH_RECORDS * _RECORD.size:
+            self.flush()
+        elif not self._wake.is_set():
+            self._wake.set()
+
+    def path_of(self, inode: Inode) -> int:
+        """The path id of an inode."""
+        if inode.path_id >= 0 and inode.path_epoch == self._path_epoch:
+            return inode.path_id
+        place = inode.place
+        path_id = ROOT if place is None else self.child_of(place[0], place[1])
+        inode.path_id, inode.path_epoch = path_id, self._path_epoch
+        return path_id
+
+    def child_of(self, directory: Inode, name: bytes) -> int:
+        """The path id of a name in a directory, there or not."""
+        parent = self.path_of(directory)
+        known = self._paths.find(parent, name)
+        if known is not None:
+            return known
+        if len(self._paths) >= _PATH_LIMIT:
+            return ROOT
+        path_id = self._paths.intern(parent, name)
+        self._new_paths.append((path_id, parent, name))
+        return path_id
+
+    def path(self, inode: Inode) -> bytes:
+        """The inode's path relative to the source."""
+        return self._paths.path(self.path_of(inode))
+
+    def dictionary(self) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]:
+        """All paths and streams so far, for a reader that starts in the middle."""
+        paths = [(i, self._paths.parent(i), self._paths.name(i)) for i in range(1, len(self._paths))]
+        return paths, [(stream, *process) for process, stream in self._streams.items()]
+
+    def moved(self) -> None:
+        """A directory got another name: every path below it is another one."""
+        self._path_epoch += 1
+
+    def stream_of(self, pid: int) -> int:
+        """The stream id of the process that a thread id belongs to."""
+        now = time.monotonic()
+        known = self._stream_of_pid.get(pid)
+        if known is not None and now - known[0] < _COMMAND_BELIEVED_S:
+            return known[1]
+        key = _process_of(pid)
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = len(self._streams) + 1
+            self._streams[key] = stream
+            self._new_streams.append((stream, *key))
+        if len(self._stream_of_pid) > _STREAM_LIMIT:
+            self._stream_of_pid.clear()
+        self._stream_of_pid[pid] = (now, stream)
+        return stream
+
+    def flush(self) -> None:
+        """Hand on what was recorded."""
+        if not self._records:
+            return
+        batch = (self._new_paths, self._new_streams, bytes(self._records))
+        self._new_paths, self._new_streams = [], []
+        self._records = bytearray()
+        self._take(batch)
+
+    async def run(self) -> None:
+        """Hand on what is recorded, a few milliseconds after it was. Runs until cancelled."""
+        while True:
+            await self._wake.wait()
+            await trio.sleep(FLUSH_S)
+            self._wake = trio.Event()
+            self.flush()
+
+
+def _process_of(pid: int) -> tuple[int, str]:
+    """Thread-group id and command of a thread, as far as /proc tells."""
+    if pid <= 0:
+        return 0, "kernel"
+    try:
+        fd = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.read(fd, 512)
+        finally:
+            os.close(fd)
+        command = status[len(b"Name:\t") : status.index(b"\n")]
+        tgid_at = status.index(b"\nTgid:\t") + len(b"\nTgid:\t")
+        tgid = int(status[tgid_at : status.index(b"\n", tgid_at)])
+        return tgid, command.decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return pid, ""

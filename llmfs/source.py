@@ -1,0 +1,318 @@
+"""The slow directory: every system call that reaches it is made here.
+
+Blocking, to be called from worker threads (`workers.py`). Each call reports how long it took and whether it failed to
+`observe`, from which the latency histograms and the decision whether the source is worth caching are made. Errors are
+OSError with the source's own errno.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from llmfs.attributes import Attributes
+from llmfs.descriptors import Descriptors
+from llmfs.identity import Caller, acting_as
+from llmfs.inodes import ROOT_ID, Inode, ListedName
+
+Observe = Callable[[str, float, bool], None]
+"""operation, seconds, whether it failed"""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
+_UTIME_OMIT = (1 << 30) - 2
+
+_FUSE_WITHOUT_STABLE_INODES = {"fuse.sshfs", "fuse.rclone", "fuse.httpdirfs", "fuse.s3fs", "fuse.mountpoint-s3"}
+"""These number their inodes as they meet them; after a while the same file has another number."""
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class Source:
+    """The directory that is mounted, reached through descriptors below its root only."""
+
+    def __init__(self, root: os.PathLike[str] | str, descriptor_limit: int, observe: Observe) -> None:
+        """Raises OSError where the directory cannot be opened."""
+        self._observe = observe
+        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.filesystem_type = filesystem_type(fd)
+        self.has_stable_inodes = self.filesystem_type not in _FUSE_WITHOUT_STABLE_INODES
+        self.root = Inode(ROOT_ID, None, Attributes.of(os.fstat(fd)))
+        self.device = self.root.attributes.dev
+        self._root_fd = fd
+        self.descriptors = Descriptors(self.root, fd, descriptor_limit, self.has_stable_inodes)
+
+    @contextmanager
+    def _timed(self, operation: str) -> Iterator[None]:
+        started = time.perf_counter()
+        failed = True
+        try:
+            yield
+            failed = False
+        except OSError as error:
+            # A name that is not there is an answer, not a fault.
+            failed = error.errno not in (errno.ENOENT, errno.ENODATA, errno.ENOTSUP)
+            raise
+        finally:
+            self._observe(operation, time.perf_counter() - started, failed)
+
+    # --- looking
+
+    def lookup(self, directory: Inode, name: bytes) -> Attributes:
+        """The attributes of a name, links not followed."""
+        with self._timed("lookup"), self.descriptors.path(directory) as fd:
+            return Attributes.of(os.stat(name, dir_fd=fd, follow_symlinks=False))
+
+    def attributes(self, inode: Inode) -> Attributes:
+        """The attributes of the inode itself, whatever its name is now; through its descriptor where it has one."""
+        if inode.path_fd is None and not inode.is_unlinked and inode.place is not None:
+            directory, name = inode.place
+            return self.lookup(directory, name)
+        with self._timed("getattr"), self.descriptors.path(inode) as fd:
+            return Attributes.of(os.stat(fd))
+
+    def names(self, inode: Inode) -> tuple[Attributes, list[ListedName]]:
+        """A directory's names as of the attributes returned beside them."""
+        with self._timed("list"), self.descriptors.path(inode) as path_fd:
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=path_fd)
+            try:
+                before = Attributes.of(os.stat(fd))
+                with os.scandir(fd) as entries:
+                    names = [ListedName(os.fsencode(e.name), _kind(e), e.inode()) for e in entries]
+            finally:
+                os.close(fd)
+            return before, names
+
+    def readlink(self, inode: Inode) -> bytes:
+        with self._timed("readlink"), self.descriptors.path(inode) as fd:
+            return os.readlink(b"", dir_fd=fd)
+
+    def statfs(self) -> os.statvfs_result:
+        with self._timed("statfs"):
+            return os.statvfs(self._root_fd)
+
+    def access(self, inode: Inode, mode: int, caller: Caller | None) -> bool:
+        with self._timed("access"), acting_as(caller), self.descriptors.path(inode) as fd:
+            return os.access(f"/proc/self/fd/{fd}", mode, effective_ids=True)
+
+    # --- data
+
+    def read(self, inode: Inode, offset: int, length: int) -> bytes:
+        """At most `length` bytes; fewer at the end of the file."""
+        with self._timed("read"), self.descriptors.reader(inode) as fd:
+            data = os.pread(fd, length, offset)
+            while 0 < len(data) < length:  # some network file systems answer in parts
+                more = os.pread(fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+            return data
+
+    def open(self, inode: Inode, flags: int, caller: Caller | None) -> int:
+        """A descriptor that is the caller's to close. O_DIRECT is dropped: our buffers are not aligned."""
+        with self._timed("open"), acting_as(caller):
+            return self.descriptors.open(inode, flags & ~(os.O_DIRECT | os.O_CREAT | os.O_EXCL | os.O_NOCTTY))
+
+    def write(self, fd: int, offset: int, data: bytes) -> int:
+        with self._timed("write"):
+            written = os.pwrite(fd, data, offset)
+            while written < len(data):
+                written += os.pwrite(fd, data[written:], offset + written)
+            return written
+
+    def append(self, fd: int, data: bytes) -> int:
+        """Write at the end of a file opened with O_APPEND, wherever that is by now. Returns the new end."""
+        with self._timed("write"):
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, data[written:])
+            return os.lseek(fd, 0, os.SEEK_CUR)
+
+    def fsync(self, fd: int, only_data: bool) -> None:
+        with self._timed("fsync"):
+            (os.fdatasync if only_data else os.fsync)(fd)
+
+    def fsync_reader(self, inode: Inode, only_data: bool) -> None:
+        """fsync of a file that is open for reading alone."""
+        with self._timed("fsync"), self.descriptors.reader(inode) as fd:
+            (os.fdatasync if only_data else os.fsync)(fd)
+
+    def fsync_directory(self, inode: Inode) -> None:
+        with self._timed("fsync"), self.descriptors.path(inode) as path_fd:
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=path_fd)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def flush(self, fd: int) -> None:
+        """Make the source report write errors now, as close(2) would."""
+        with self._timed("flush"):
+            os.close(os.dup(fd))
+
+    # --- names
+
+    def create(self, directory: Inode, name: bytes, flags: int, mode: int, caller: Caller | None) -> tuple[int, Attributes]:
+        """A new descriptor, the caller's to close, and what the file looks like."""
+        flags = (flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC) & ~os.O_DIRECT
+        with self._timed("create"), self.descriptors.path(directory) as parent:
+            with acting_as(caller):
+                fd = os.open(name, flags, stat.S_IMODE(mode), dir_fd=parent)
+            return fd, Attributes.of(os.fstat(fd))
+
+    def mknod(self, directory: Inode, name: bytes, mode: int, rdev: int, caller: Caller | None) -> Attributes:
+        with self._timed("mknod"), self.descriptors.path(directory) as parent:
+            with acting_as(caller):
+                os.mknod(name, mode, rdev, dir_fd=parent)
+            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+
+    def mkdir(self, directory: Inode, name: bytes, mode: int, caller: Caller | None) -> Attributes:
+        with self._timed("mkdir"), self.descriptors.path(directory) as parent:
+            with acting_as(caller):
+                os.mkdir(name, stat.S_IMODE(mode), dir_fd=parent)
+            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+
+    def symlink(self, directory: Inode, name: bytes, target: bytes, caller: Caller | None) -> Attributes:
+        with self._timed("symlink"), self.descriptors.path(directory) as parent:
+            with acting_as(caller):
+                os.symlink(target, name, dir_fd=parent)
+            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+
+    def link(self, inode: Inode, directory: Inode, name: bytes, caller: Caller | None) -> Attributes:
+        with self._timed("link"), self.descriptors.path(inode) as fd, self.descriptors.path(directory) as parent:
+            with acting_as(caller):
+                os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+
+    def unlink(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
+        """Remove a name. `victim` is what it stands for, if somebody may still use it: it is held open first."""
+        with self._timed("unlink"), self.descriptors.path(directory) as parent:
+            with self._kept(victim), acting_as(caller):
+                os.unlink(name, dir_fd=parent)
+
+    def rmdir(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
+        with self._timed("rmdir"), self.descriptors.path(directory) as parent:
+            with self._kept(victim), acting_as(caller):
+                os.rmdir(name, dir_fd=parent)
+
+    def rename(
+        self,
+        directory: Inode,
+        name: bytes,
+        new_directory: Inode,
+        new_name: bytes,
+        flags: int,
+        victim: Inode | None,
+        caller: Caller | None,
+    ) -> None:
+        """rename(2) with renameat2's flags. `victim` is what the new name stood for."""
+        with (
+            self._timed("rename"),
+            self.descriptors.path(directory) as parent,
+            self.descriptors.path(new_directory) as new_parent,
+            self._kept(victim if not flags else None),
+            acting_as(caller),
+        ):
+            if flags:
+                _check(_libc.renameat2(parent, name, new_parent, new_name, flags))
+            else:
+                os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=new_parent)
+
+    @contextmanager
+    def _kept(self, victim: Inode | None) -> Iterator[None]:
+        """Hold `victim` open across the loss of its name; let go of it where the name was not lost after all."""
+        if victim is None:
+            yield
+            return
+        with self.descriptors.path(victim):
+            yield
+            self.descriptors.keep_unlinked(victim)
+
+    # --- attributes
+
+    def set_mode(self, inode: Inode, mode: int, caller: Caller | None) -> None:
+        with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+
+    def set_owner(self, inode: Inode, uid: int, gid: int, caller: Caller | None) -> None:
+        with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            _check(_libc.fchownat(fd, b"", ctypes.c_uint32(uid), ctypes.c_uint32(gid), _AT_FDCWD_EMPTY))
+
+    def set_size(self, inode: Inode, fd: int | None, size: int, caller: Caller | None) -> None:
+        """Truncate, through an open writable descriptor where there is one."""
+        with self._timed("setattr"):
+            if fd is not None:
+                os.ftruncate(fd, size)
+                return
+            with self.descriptors.path(inode) as path_fd, acting_as(caller):
+                os.truncate(f"/proc/self/fd/{path_fd}", size)
+
+    def set_times(self, inode: Inode, atime_ns: int | None, mtime_ns: int | None, caller: Caller | None) -> None:
+        """None leaves a time as it is."""
+        times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
+        with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            _check(_libc.utimensat(fd, b"", times, _AT_FDCWD_EMPTY))
+
+    # --- extended attributes; /proc/self/fd names the inode itself, links included
+
+    def getxattr(self, inode: Inode, name: bytes, caller: Caller | None) -> bytes:
+        with self._timed("getxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            return os.getxattr(f"/proc/self/fd/{fd}", name)
+
+    def listxattr(self, inode: Inode, caller: Caller | None) -> list[bytes]:
+        with self._timed("listxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            return [os.fsencode(name) for name in os.listxattr(f"/proc/self/fd/{fd}")]
+
+    def setxattr(self, inode: Inode, name: bytes, value: bytes, caller: Caller | None) -> None:
+        with self._timed("setxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            os.setxattr(f"/proc/self/fd/{fd}", name, value)
+
+    def removexattr(self, inode: Inode, name: bytes, caller: Caller | None) -> None:
+        with self._timed("removexattr"), self.descriptors.path(inode) as fd, acting_as(caller):
+            os.removexattr(f"/proc/self/fd/{fd}", name)
+
+
+def filesystem_type(fd: int) -> str:
+    """The type of the file system an open descriptor lies on, as /proc/self/mountinfo names it; "" if it does not."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+            mount_id = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                fields = line.split()
+                if fields[0] == mount_id:
+                    return fields[fields.index("-") + 1]
+    except (OSError, StopIteration, ValueError, IndexError):
+        pass
+    return ""
+
+
+def _kind(entry: "os.DirEntry[str]") -> int:
+    """The file type bits, from the directory alone. What is neither file, directory nor link has to be asked for."""
+    try:
+        if entry.is_symlink():
+            return stat.S_IFLNK
+        if entry.is_dir(follow_symlinks=False):
+            return stat.S_IFDIR
+        if entry.is_file(follow_symlinks=False):
+            return stat.S_IFREG
+    except OSError:
+        pass
+    return 0
+
+
+def _timespec(time_ns: int | None) -> _Timespec:
+    if time_ns is None:
+        return _Timespec(0, _UTIME_OMIT)
+    return _Timespec(time_ns // 1_000_000_000, time_ns % 1_000_000_000)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,42 @@
+"""What a mount tells of itself in `user.llmfs.status`, read off its metrics."""
+
+from typing import Any
+
+from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
+
+
+def status_of(metrics: Metrics) -> dict[str, Any]:
+    """The figures of a mount since it was mounted, as JSON can hold them."""
+    source_requests = source_seconds = 0.0
+    for operation in SOURCE_OPERATIONS:
+        histogram = metrics.source[operation]
+        source_seconds += histogram._sum.get()
+        source_requests += sum(bucket.get() for bucket in histogram._buckets)
+    return {
+        "reads": {name: _count(metrics.reads[tier]) for tier, name in TIERS.items()},
+        "read_bytes": {name: _count(metrics.read_bytes[tier]) for tier, name in TIERS.items()},
+        "lookups": {name: _count(metrics.metadata[tier]) for tier, name in TIERS.items()},
+        "prefetch": {
+            "issued": _count(metrics.prefetch_issued["data"]),
+            "issued_bytes": _count(metrics.prefetch_issued_bytes),
+            "used_in_time": _count(metrics.prefetch_in_time["data"]),
+            "used_late": _count(metrics.prefetch_late["data"]),
+            "used_bytes": _count(metrics.prefetch_in_time_bytes) + _count(metrics.prefetch_late_bytes),
+            "unused": _count(metrics.prefetch_unused),
+            "unused_bytes": _count(metrics.prefetch_unused_bytes),
+            "attributes_issued": _count(metrics.prefetch_issued["attributes"]),
+            "attributes_used_in_time": _count(metrics.prefetch_in_time["attributes"]),
+            "attributes_used_late": _count(metrics.prefetch_late["attributes"]),
+            "listings_issued": _count(metrics.prefetch_issued["listing"]),
+            "dropped": _count(metrics.prefetch_dropped),
+        },
+        "source_calls": {
+            "requests": int(source_requests),
+            "latency_ms": round(1000 * source_seconds / source_requests, 3) if source_requests else 0.0,
+            "errors": sum(_count(metrics.source_error[operation]) for operation in SOURCE_OPERATIONS),
+        },
+    }
+
+
+def _count(counter: Any) -> int:
+    return int(counter._value.get())

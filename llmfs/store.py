@@ -1,0 +1,227 @@
+"""LMDB, made safe to have in the path of every read: bounded, written behind, failing open.
+
+*Written behind.* `put` and `delete` take effect at once for `get` and reach LMDB from a thread of the store's own, a batch
+a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache.
+
+*Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is told) and
+nothing else.
+
+*Failing open.* No method raises for a fault of the disk or of LMDB. A fault is logged once and counted through
+`on_fault`; after `FAULTS_BEFORE_DOWN` of them the store is down, answers nothing, and the mount reads from the source.
+
+*Not synced.* Commits are not flushed to the disk, which makes them cheap and is safe against the death of the process.
+It is not safe against the death of the machine, so an environment that was not closed cleanly in this boot of the
+machine is discarded when it is opened. Nothing lives only in it.
+"""
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lmdb
+
+log = logging.getLogger(__name__)
+
+FAULTS_BEFORE_DOWN = 8
+PENDING_LIMIT_BYTES = 64 << 20
+
+Key = tuple[str, bytes]
+"""The name of a table, and a key in it."""
+
+
+def boot_id() -> str:
+    """A number that changes with each boot of the machine; "" where the kernel does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Store:
+    """A few tables of bytes to bytes in one LMDB environment. `get` belongs to one thread, the event loop's."""
+
+    def __init__(
+        self,
+        path: str,
+        tables: tuple[str, ...],
+        limit_bytes: int,
+        on_fault: Callable[[], None] = lambda: None,
+        on_lost: Callable[[list[Key]], None] = lambda keys: None,
+    ) -> None:
+        self._path = path
+        self._limit_bytes = limit_bytes
+        self._on_fault = on_fault
+        self._on_lost = on_lost
+        self._faults = 0
+        self._pending: dict[Key, bytes | None] = {}
+        self._writing: dict[Key, bytes | None] = {}
+        self._pending_bytes = 0
+        self._wake = threading.Condition()
+        self._is_closing = False
+        self._env: lmdb.Environment | None = None
+        self._tables: dict[str, Any] = {}
+        self._open(tables)
+        self._thread = threading.Thread(target=self._write_behind, name=f"store-{os.path.basename(path)}", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_down(self) -> bool:
+        return self._env is None or self._faults >= FAULTS_BEFORE_DOWN
+
+    @property
+    def used_bytes(self) -> int:
+        """The size of the data file on disk."""
+        try:
+            return os.stat(os.path.join(self._path, "data.mdb")).st_blocks * 512
+        except OSError:
+            return 0
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, copied; None where there is none or the store is down."""
+        wanted = (table, key)
+        for waiting in (self._pending, self._writing):
+            if wanted in waiting:
+                return waiting[wanted]
+        if self.is_down or self._env is None:
+            return None
+        try:
+            with self._env.begin(db=self._tables[table], buffers=True) as transaction:
+                value = transaction.get(key)
+                return None if value is None else bytes(value)
+        except lmdb.Error as error:
+            self._fault("read", error)
+            return None
+
+    def put(self, table: str, key: bytes, value: bytes) -> bool:
+        """Store a value soon. False where it was dropped because too much is waiting."""
+        return self._queue((table, key), value)
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Drop a value soon."""
+        self._queue((table, key), None)
+
+    def keys(self, table: str) -> Iterator[tuple[bytes, int]]:
+        """All keys and the sizes of their values, as of now, without touching the values. From any thread."""
+        if self._env is None:
+            return
+        try:
+            with self._env.begin(db=self._tables[table], buffers=True) as transaction:
+                for key, value in transaction.cursor():
+                    yield bytes(key), len(value)
+        except lmdb.Error as error:
+            self._fault("scan", error)
+
+    def close(self) -> None:
+        """Write what is waiting, flush it to the disk and mark the environment clean."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+        self._thread.join()
+        if self._env is not None:
+            try:
+                self._env.sync(True)
+                self._env.close()
+                os.unlink(os.path.join(self._path, "open"))
+            except (lmdb.Error, OSError) as error:
+                self._fault("close", error)
+            self._env = None
+
+    def _open(self, tables: tuple[str, ...]) -> None:
+        marker = os.path.join(self._path, "open")
+        try:
+            if os.path.exists(marker) and _read(marker) != boot_id():
+                log.warning("the machine stopped while the cache in %s was in use: starting it anew", self._path)
+                shutil.rmtree(self._path)
+            os.makedirs(self._path, mode=0o700, exist_ok=True)
+            try:
+                self._env = self._environment(tables)
+            except lmdb.Error as error:
+                log.warning("the cache in %s is damaged (%s): starting it anew", self._path, error)
+                self._on_fault()
+                shutil.rmtree(self._path)
+                os.makedirs(self._path, mode=0o700)
+                self._env = self._environment(tables)
+            with open(marker, "w", encoding="ascii") as file:
+                file.write(boot_id())
+        except (OSError, lmdb.Error) as error:
+            self._env = None
+            self._fault("open", error)
+
+    def _environment(self, tables: tuple[str, ...]) -> lmdb.Environment:
+        environment = lmdb.open(
+            self._path,
+            map_size=self._limit_bytes,
+            max_dbs=len(tables),
+            mode=0o600,
+            sync=False,
+            metasync=False,
+            max_spare_txns=4,
+        )
+        try:
+            if environment.info()["map_size"] != self._limit_bytes:
+                environment.set_mapsize(self._limit_bytes)
+            self._tables = {table: environment.open_db(table.encode()) for table in tables}
+        except BaseException:
+            environment.close()
+            raise
+        return environment
+
+    def _queue(self, key: Key, value: bytes | None) -> bool:
+        size = len(key[1]) + (len(value) if value is not None else 0)
+        with self._wake:
+            if self.is_down or (value is not None and self._pending_bytes + size > PENDING_LIMIT_BYTES):
+                self._pending.pop(key, None)
+                return False
+            self._pending[key] = value
+            self._pending_bytes += size
+            self._wake.notify()
+        return True
+
+    def _write_behind(self) -> None:
+        while True:
+            with self._wake:
+                while not self._pending and not self._is_closing:
+                    self._wake.wait()
+                if not self._pending:
+                    return
+                self._writing, self._pending = self._pending, {}
+                self._pending_bytes = 0
+            self._commit(self._writing)
+            self._writing = {}
+
+    def _commit(self, batch: dict[Key, bytes | None]) -> None:
+        environment = self._env
+        if environment is None:
+            return
+        # Space that a transaction frees can only be used by the next one, so what goes goes first.
+        deletes = [key for key, value in batch.items() if value is None]
+        puts = [(key, value) for key, value in batch.items() if value is not None]
+        try:
+            if deletes:
+                with environment.begin(write=True) as transaction:
+                    for table, key in deletes:
+                        transaction.delete(key, db=self._tables[table])
+            if puts:
+                with environment.begin(write=True) as transaction:
+                    for (table, key), value in puts:
+                        transaction.put(key, value, db=self._tables[table])
+        except lmdb.MapFullError:
+            self._on_lost([key for key, _ in puts])
+        except lmdb.Error as error:
+            self._fault("write", error)
+            self._on_lost([key for key, _ in puts])
+
+    def _fault(self, doing: str, error: Exception) -> None:
+        self._faults += 1
+        self._on_fault()
+        if self._faults == 1:
+            log.warning("the cache in %s failed to %s (%s): going on without it where need be", self._path, doing, error)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
