@@ -1,4 +1,4 @@
-"""A real Python environment to run programs from: the running interpreter's, copied so that it works anywhere.
+"""A real Python environment to run programs from: the running interpreter's, copied to work anywhere.
 
 It holds the interpreter, its library, the standard library and the installed packages that a program
 imports; files are copied, never linked, so that nothing written there reaches the original. A program
@@ -39,7 +39,7 @@ total = layer(torch.arange(640, dtype=torch.float32).reshape(10, 64) / 640).sum(
 singular = numpy.linalg.svd(numpy.arange(12.0).reshape(3, 4), compute_uv=False)
 
 files = [module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
-files += [line.split()[-1] for line in open("/proc/self/maps") if "libpython3" in line or "/torch/lib/" in line]
+files += [line.split()[-1] for line in open("/proc/self/maps") if "libpython" in line or "/torch/" in line]
 foreign = {file for file in files if file[0] == "/" and not file.startswith(sys.prefix + "/")}
 assert not foreign, sorted(foreign)[:5]
 print(f"torch {torch.__version__} numpy {numpy.__version__} {total:.4f} {singular[0]:.4f}")
@@ -89,7 +89,7 @@ def run(root: Path, program: str, *, may_write: bool = False, timeout_s: float =
 
 
 def complete(root: Path, program: str = PROGRAM) -> str:
-    """Runs a program once where it is quick, which writes the .pyc files that were not installed; its output."""
+    """Runs a program once where it is quick, to write the .pyc files that were not installed; its output."""
     started_s = time.time()
     output = run(root, program, may_write=True)
     for directory, _, names in os.walk(root, topdown=False):
@@ -151,12 +151,7 @@ def _imported_by(packages: Iterable[str]) -> list[Path]:
         raise EnvironmentFailedError(f"{', '.join(packages)} cannot be imported here: {reason}")
     places = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
     files = [Path(line) for line in result.stdout.splitlines()]
-    tops = {
-        place / file.relative_to(place).parts[0]
-        for place in places
-        for file in files
-        if place in file.parents
-    }
+    tops = {place / file.relative_to(place).parts[0] for place in places for file in files if place in file.parents}
     # Wheels keep the libraries that they bring in NAME.libs beside the package.
     return sorted(tops | {libs for top in tops if (libs := top.with_name(f"{top.name}.libs")).is_dir()})
 

@@ -32,9 +32,10 @@ def read(
     jobs: int = 1,
     seed: int = 1,
 ) -> Reads:
-    """Reads an existing file for `seconds`, or each of its blocks `once`. Raises FioMissingError, RuntimeError.
+    """Reads an existing file for `seconds`, or each of its blocks `once`.
 
     is_direct bypasses the page cache of the filesystem that `file` is on, so that each read is a request.
+    Raises FioMissingError, RuntimeError.
     """
     if shutil.which("fio") is None:
         raise FioMissingError("fio is not installed: apt-get install fio")

@@ -7,14 +7,11 @@ a 4 KiB read with O_DIRECT.
 
 import os
 import shutil
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench import fio
+from bench.peers import bindfs
 from bench.slowdir import SlowDir
 
 _FILE_BYTES = 32 << 20
@@ -53,22 +50,6 @@ def cpu_s(pid: int) -> float:
     """The processor time that a process has used, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def bindfs(source: Path, mountpoint: Path) -> Iterator[int]:
-    """Mounts with bindfs; gives its process id."""
-    process = subprocess.Popen(["bindfs", "-f", str(source), str(mountpoint)], stderr=subprocess.DEVNULL)
-    try:
-        while not mountpoint.is_mount():
-            if process.poll() is not None:
-                raise RuntimeError(f"bindfs could not mount {mountpoint}")
-            time.sleep(0.01)
-        yield process.pid
-    finally:
-        subprocess.run(["fusermount3", "-u", "-z", str(mountpoint)], check=False, capture_output=True)
-        process.terminate()
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ class SlowDir:
                 [program, self.backing, self.mountpoint, self._control.path, "-o", ",".join(self._options)],
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                process_group=0,  # Ctrl-C is for us: what is mounted over it goes first
             )
             self._await_ready(self._process, self._control)
             self._control[Word.FREE_MASK] = self._control.mask(self._free_operations)

@@ -15,18 +15,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.slowdir", description="A really slow directory.")
     parser.add_argument("backing", type=Path)
     parser.add_argument("mountpoint", type=Path)
-    parser.add_argument(
-        "--latency-ms", type=float, default=2.0, help="how long each request waits (default 2)"
-    )
-    parser.add_argument(
-        "--bandwidth-mb", type=float, help="MB/s that all transfers share (default: unlimited)"
-    )
-    parser.add_argument(
-        "--entry-timeout", type=float, default=1.0, help="seconds the kernel believes names (1)"
-    )
-    parser.add_argument(
-        "-o", dest="options", action="append", default=[], help="a mount option (allow_other)"
-    )
+    parser.add_argument("--latency-ms", type=float, default=2.0, help="how long each request waits (default 2)")
+    parser.add_argument("--bandwidth-mb", type=float, help="MB/s that all transfers share (default: unlimited)")
+    parser.add_argument("--entry-timeout", type=float, default=1.0, help="seconds the kernel believes names (1)")
+    parser.add_argument("-o", dest="options", action="append", default=[], help="a mount option (allow_other)")
     args = parser.parse_args()
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
