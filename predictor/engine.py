@@ -84,16 +84,12 @@ class Engine:
         self._streams: OrderedDict[tuple[int, str], StreamState] = OrderedDict()
         self._together = Follower(self.history, interleaved=True)
         self._touched: dict[int, StreamState] = {}
-        self._waiting: deque[PlanItem] = deque(
-            maxlen=4096
-        )  # sequential ranges and footprints, ready to be answered
+        self._waiting: deque[PlanItem] = deque(maxlen=4096)  # sequential ranges and footprints, ready to be answered
         self._outstanding: OrderedDict[int, tuple[int, Ranges, bool]] = OrderedDict()
         self.sizes: dict[int, int] = {}
         self.uses: dict[int, tuple[int, int]] = {}  # path -> (visits, clock of the last)
         self._scored: OrderedDict[int, None] = OrderedDict()  # touched since scores() was asked
-        self.reuse: list[list[float]] = [
-            [2.0, 1.0] for _ in range(8)
-        ]  # by log2 of visits: visits, visited again
+        self.reuse: list[list[float]] = [[2.0, 1.0] for _ in range(8)]  # by log2 of visits: visits, visited again
         self._now_ns = 0
         self.begin_session()
 
@@ -125,10 +121,7 @@ class Engine:
         for number, tgid, command in streams:
             self._stream_names[number] = (tgid, command)
             self._stream_ids.pop(number, None)
-        columns = [
-            records[name].tolist()
-            for name in ("time_ns", "offset", "length", "path", "stream", "op", "flags")
-        ]
+        columns = [records[name].tolist() for name in ("time_ns", "offset", "length", "path", "stream", "op", "flags")]
         for time_ns, offset, length, session_path, session_stream, op, flags in zip(*columns, strict=True):
             self.counters["events"] += 1
             path = self._path_ids.get(session_path)
@@ -200,6 +193,8 @@ class Engine:
         if op == Op.READ:
             if length:
                 self._read(stream, path, offset, length, time_ns)
+            elif offset:
+                self.sizes[path] = offset  # the end of the file was read
         elif op == Op.ABSENT:
             self._visit(stream, path, ABSENT, time_ns)
         elif op == Op.READDIR:
@@ -223,10 +218,7 @@ class Engine:
         history = self.history
         position = stream.recent.get(path)
         if position is not None and position in history:
-            if (
-                history.flags[position % history.capacity] | flags
-                != history.flags[position % history.capacity]
-            ):
+            if history.flags[position % history.capacity] | flags != history.flags[position % history.capacity]:
                 history.note(position, flags)
             return position
         return self._begin_visit(stream, path, flags, time_ns)
@@ -257,6 +249,7 @@ class Engine:
         self._learn(stream, path, flags, time_ns)
         stream.before, stream.path, stream.time_ns = stream.path, path, time_ns
         stream.visits += 1
+        stream.unranked.append(path)
         self._touched[id(stream)] = stream
         return position
 
@@ -290,9 +283,7 @@ class Engine:
             self.successors.observe(within(stream.command, before), path)
             self.successors.observe(alone(before), path)
             before_parent = self.paths.parent(before)
-            relation = (
-                1 if parent == before_parent else 2 if path == before_parent else 3 if parent == before else 0
-            )
+            relation = 1 if parent == before_parent else 2 if path == before_parent else 3 if parent == before else 0
             if relation == 1 and directory is not None and not flags & ABSENT:
                 directory.walked(path, before)
                 here, there = directory.place.get(before), directory.place.get(path)
@@ -302,6 +293,9 @@ class Engine:
                 one, other = self._proposer.number(before), self._proposer.number(path)
                 if one is not None and other is not None:
                     number_step = other - one
+            if number_step or relation == 0:
+                stream.step_repeats = stream.step_repeats + 1 if number_step == stream.step else 0
+                stream.step = number_step
         stream.tokens.append(
             token(
                 flags,
@@ -342,7 +336,7 @@ class Engine:
                 self.history.read(position, offset, offset + length)
         if is_first:
             parent = self.paths.parent(path)
-            self.directories.get(parent).use(path, self.paths.name(path))
+            self.directories.get(parent).use(path)
             self._touched[id(stream)] = stream
         state = stream.readahead(path, self.sizes.get(path, 0))
         for start, count in state.observe(offset, length):
@@ -357,9 +351,7 @@ class Engine:
         for place in self.history.latest(path)[1:]:
             slot = place % self.history.capacity
             if self.history.flags[slot] & DATA:
-                self._ready(
-                    path, DATA, self.history.ranges[slot], 0.8, HORIZONS[0], "footprint", self._waiting
-                )
+                self._ready(path, DATA, self.history.ranges[slot], 0.8, HORIZONS[0], "footprint", self._waiting)
                 break
 
     # What the mount asks
@@ -378,11 +370,7 @@ class Engine:
             for cursor in self._together.cursors[:1]:
                 self._from_cursor(cursor, touched[-1].group, items, limit - len(items))
         for stream in touched:
-            if (
-                not stream.follower.is_confident
-                and stream.visits - stream.ranked_at >= 1
-                and stream.path >= 0
-            ):
+            if not stream.follower.is_confident and stream.visits - stream.ranked_at >= 1 and stream.path >= 0:
                 stream.ranked_at = stream.visits
                 self._rank(stream, items)
         while len(items) > limit:
@@ -404,9 +392,7 @@ class Engine:
             path = history.path[slot]
             probability = self._cursor_probability(cursor, distance)
             horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
-            if self._ready(
-                path, history.flags[slot], history.ranges[slot], probability, horizon, "history", items
-            ):
+            if self._ready(path, history.flags[slot], history.ranges[slot], probability, horizon, "history", items):
                 cells = [self.prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
                 self.tracker.expect(Prediction(path, group, cells, None))
 
@@ -416,9 +402,7 @@ class Engine:
 
     def _rank(self, stream: StreamState, items: deque[PlanItem]) -> None:
         candidates = self._proposer.candidates(stream)
-        stream.proposals = {
-            c.path: {name: rank for name, (rank, _) in c.generators.items()} for c in candidates
-        }
+        stream.proposals = {c.path: {name: rank for name, (rank, _) in c.generators.items()} for c in candidates}
         if not candidates:
             return
         self.counters["ranked"] += 1
@@ -551,11 +535,7 @@ class Engine:
 
 def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:
     """Cursors that have proved themselves, and what is near, are another class than guesses and what is far."""
-    return (
-        min(3, (hits + 2).bit_length() // 2) * 64
-        + min(3, int(confidence * 4)) * 16
-        + min(9, distance.bit_length())
-    )
+    return min(3, (hits + 2).bit_length() // 2) * 64 + min(3, int(confidence * 4)) * 16 + min(9, distance.bit_length())
 
 
 __all__ = ["GENERATORS", "Engine", "Limits", "Ranker", "extension_of"]

@@ -59,7 +59,8 @@ class Examples:
     def __init__(self) -> None:
         self.recent: deque[Example] = deque()
         self.reservoir: list[Example] = []
-        self.completed = 0
+        self.completed = 0  # rankings resolved so far
+        self.candidates = 0  # their candidates
         self._open = 0
         self._rankings = 0
         self.every = 4  # rankings a logged one
@@ -78,6 +79,7 @@ class Examples:
         if not is_whole:
             return
         self.completed += 1
+        self.candidates += len(example.rows)
         self.recent.append(example)
         if len(self.recent) > RECENT_MAX:
             self._keep(self.recent.popleft())
@@ -114,11 +116,7 @@ class Examples:
         starts = np.asarray(arrays["starts"], np.int64)
         if tokens.shape[1:] != (TOKENS, TOKEN_FEATURES) or rows.shape[1:] != (CANDIDATE_FEATURES,):
             return
-        if (
-            len(starts) != len(tokens) + 1
-            or len(rows) != starts[-1]
-            or prior.shape != (len(rows), len(HORIZONS))
-        ):
+        if len(starts) != len(tokens) + 1 or len(rows) != starts[-1] or prior.shape != (len(rows), len(HORIZONS)):
             raise ValueError("examples")
         if len(distances) != len(rows) or starts[0] != 0 or (np.diff(starts) <= 0).any():
             raise ValueError("examples")

@@ -25,6 +25,8 @@ TOKENS = 16
 EXTENSIONS = 8
 TOKEN_FEATURES = 4 + 5 + 4 + 3 + len(GENERATORS) + 1 + EXTENSIONS
 CANDIDATE_FEATURES = 3 * len(GENERATORS) + 12 + EXTENSIONS
+PRIOR_COLUMNS = slice(3 * len(GENERATORS) + 1, 3 * len(GENERATORS) + 4)
+"""The columns of a candidate's row with the prior's probabilities within each horizon."""
 
 
 def extension_bucket(name: bytes) -> int:

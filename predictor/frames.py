@@ -34,7 +34,7 @@ class FrameError(ValueError):
 
 def encode(message: list[Any]) -> bytes:
     """The bytes of one frame."""
-    body = msgpack.packb(message, use_bin_type=True)
+    body: bytes = msgpack.packb(message, use_bin_type=True)
     return _LENGTH.pack(len(body)) + body
 
 

@@ -127,16 +127,10 @@ def read_chrome(path: str | os.PathLike[str]) -> Iterator[Batch]:
                 else:
                     continue
                 if op in (Op.READ, Op.WRITE):
-                    at = (
-                        int(args["offset"])
-                        if name.startswith("p") and "offset" in args
-                        else positions.get(key, 0)
-                    )
+                    at = int(args["offset"]) if name.startswith("p") and "offset" in args else positions.get(key, 0)
                     length = max(0, result)
                     positions[key] = at + length
-                    builder.add(
-                        time_ns, op, 0, tid, str(event.get("pid", "")), os.fsencode(fname), at, length
-                    )
+                    builder.add(time_ns, op, 0, tid, str(event.get("pid", "")), os.fsencode(fname), at, length)
                 else:
                     if op is Op.OPEN:
                         positions[key] = 0
@@ -188,8 +182,7 @@ def write_parquet(batches: Iterable[Batch], path: str | os.PathLike[str]) -> int
             records = batch.records
             streams = [batch.streams[number] for number in records["stream"].tolist()]
             columns: dict[str, Any] = {
-                name: records[name].copy()
-                for name in ("time_ns", "offset", "length", "latency_us", "tier", "flags")
+                name: records[name].copy() for name in ("time_ns", "offset", "length", "latency_us", "tier", "flags")
             }
             columns["op"] = [Op(op).name for op in records["op"].tolist()]
             columns["pid"] = [stream.tgid for stream in streams]
@@ -205,9 +198,7 @@ def write_parquet(batches: Iterable[Batch], path: str | os.PathLike[str]) -> int
     return count
 
 
-def write_oracle_general(
-    batches: Iterable[Batch], path: str | os.PathLike[str], block_bytes: int = 128 << 10
-) -> int:
+def write_oracle_general(batches: Iterable[Batch], path: str | os.PathLike[str], block_bytes: int = 128 << 10) -> int:
     """Writes libCacheSim's oracleGeneral: per block read <u32 seconds, u64 object, u32 bytes, i64 next access>.
 
     The object is (path id, block); the next access is an index of the request, -1 where there is none. Everything is

@@ -25,10 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from predictor import state
+from predictor import ranker, state
 from predictor.engine import Engine
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
+from predictor.ranker import NetworkRanker
+from predictor.schedule import TrainingChild
 
 READ_BYTES = 1 << 20
 OUTGOING_MAX_BYTES = 4 << 20
@@ -64,6 +66,7 @@ class Server:
         )
         self._statistics |= {"loss": 0.0, "state_bytes": 0.0}
         self._saved_events = 0
+        self._training = TrainingChild(state_dir)
         connection.setblocking(False)
 
     def run(self) -> None:
@@ -71,7 +74,8 @@ class Server:
         self._announce("loading")
         self._flush()
         self._engine = state.load(self._state_dir, limit_bytes=self._limit_bytes)
-        self._announce("rules")
+        self._engine.ranker = self._network()
+        self._announce("learned" if self._engine.ranker else "rules")
         next_statistics = time.monotonic()
         next_save = next_statistics + SAVE_S
         while not self._is_stopping:
@@ -80,6 +84,10 @@ class Server:
             if readable and not self._receive():
                 break
             now = time.monotonic()
+            network = self._training.tick(now, self._engine.examples, is_idle=not readable)
+            if network is not None:
+                self._engine.ranker = network
+                self._announce("learned")
             if now >= next_statistics:
                 next_statistics = now + STATISTICS_S
                 self._report()
@@ -88,6 +96,7 @@ class Server:
                 self.save()
             if writable or self._outgoing:
                 self._flush()
+        self._training.stop()
         self.save()
 
     def stop(self) -> None:
@@ -104,6 +113,20 @@ class Server:
             self._saved_events = events
         except OSError as error:
             log.warning("the state was not saved: %s", error)
+
+    def _network(self) -> NetworkRanker | None:
+        """The state directory's own network, else the shipped one, else none."""
+        own = self._state_dir / ranker.NAME
+        for path in (own, ranker.SHIPPED):
+            try:
+                return ranker.load(path)
+            except FileNotFoundError:
+                continue
+            except (OSError, ranker.WeightsError) as error:
+                log.warning("the network is set aside: %s", error)
+                if path == own:
+                    state.set_aside(path)
+        return None
 
     def _receive(self) -> bool:
         """Takes in all that has arrived and answers it. False at the end of the stream."""
@@ -157,6 +180,12 @@ class Server:
         scores = self._engine.scores()
         if scores:
             self._send(["scores", [[path, score] for path, score in scores]])
+        self._statistics |= {
+            "training_runs": self._training.runs,
+            "training_promotions": self._training.promotions,
+            "training_seconds": self._training.seconds,
+            "loss": self._training.loss,
+        }
         self._send(["statistics", {**self._statistics, **self._engine.counters}])
 
     def _announce(self, name: str) -> None:
@@ -190,9 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="predictor.process", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--fd", type=int, required=True, help="a connected stream socket to the mount")
     parser.add_argument("--state-dir", type=Path, required=True, help="where what is learned is kept")
-    parser.add_argument(
-        "--state-limit", type=int, default=state.LIMIT_BYTES, help="bytes it may take on disk"
-    )
+    parser.add_argument("--state-limit", type=int, default=state.LIMIT_BYTES, help="bytes it may take on disk")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="predictor: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

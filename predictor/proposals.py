@@ -4,6 +4,8 @@ Never more than `CANDIDATES_MAX`; dictionary work only. What each candidate woul
 which bytes) is answered by `Footprints`, from what it was used for last.
 """
 
+from collections.abc import Callable
+
 from predictor.candidates.directory import Directories, extension_of, neighbours, trailing_number
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, History
 from predictor.candidates.successors import Successors, alone, pair, within
@@ -21,12 +23,14 @@ TYPICAL_BYTES = 128 << 10
 """What is fetched of a file about which nothing is known, when its siblings are not read to their end."""
 
 
+Propose = Callable[[str, int, int, float], None]
+"""(generator, path, rank, confidence)."""
+
+
 class Proposer:
     """The candidate sources, seen from one stream at a time."""
 
-    def __init__(
-        self, paths: PathTable, history: History, successors: Successors, directories: Directories
-    ) -> None:
+    def __init__(self, paths: PathTable, history: History, successors: Successors, directories: Directories) -> None:
         self._paths = paths
         self._history = history
         self._successors = successors
@@ -50,9 +54,7 @@ class Proposer:
 
         for cursor in stream.follower.cursors:
             for rank, position in enumerate(cursor.upcoming(HISTORY_RANKED)):
-                propose(
-                    "history", self._history.path[position % self._history.capacity], rank, cursor.confidence
-                )
+                propose("history", self._history.path[position % self._history.capacity], rank, cursor.confidence)
         contexts = (
             ("successor2", pair(before, path)),
             ("successor", within(stream.command, path)),
@@ -61,10 +63,12 @@ class Proposer:
         for generator, context in contexts:
             for rank, (other, count, total) in enumerate(self._successors.after(context)):
                 propose(generator, other, rank, count / (total + 1))
-        self._from_directory(stream, path, propose)
+        for visited in dict.fromkeys((path, *reversed(stream.unranked))):
+            self._from_directory(stream, visited, propose)
+        stream.unranked.clear()
         return list(found.values())
 
-    def _from_directory(self, stream: StreamState, path: int, propose: "_Propose") -> None:
+    def _from_directory(self, stream: StreamState, path: int, propose: Propose) -> None:
         position = stream.recent.get(path, 0)
         flags = self._history.flags[position % self._history.capacity] if position in self._history else 0
         if flags & ABSENT:
@@ -74,17 +78,17 @@ class Proposer:
             if own is not None:
                 for rank, child in enumerate(own.listed[:CHILDREN]):
                     propose("children", child, rank, 1 / (1 + len(own.listed)))
-        directory = self._directories.find(self._paths.parent(path))
-        if directory is None or not path:
+        if not path:
             return
+        directory = self._directories.get(self._paths.parent(path))
         name = self._paths.name(path)
-        if directory.step and flags & DATA:
-            for rank, neighbour in enumerate(neighbours(name, directory.step)):
-                child = self._paths.find(self._paths.parent(path), neighbour)
-                if child is None and not directory.listed and rank == 0:
-                    child = self._paths.intern(self._paths.parent(path), neighbour)
-                if child is not None:
-                    propose("numbered", child, rank, 1 / (1 + abs(directory.step)))
+        if stream.step and stream.step_repeats and path == stream.path:
+            for rank, neighbour in enumerate(neighbours(name, stream.step)):
+                known = self._paths.find(self._paths.parent(path), neighbour)
+                if known is None and not directory.listed:
+                    known = self._paths.intern(self._paths.parent(path), neighbour)
+                if known is not None:
+                    propose("numbered", known, rank, min(4, stream.step_repeats) / 4)
         for rank, child in enumerate(directory.siblings(path, self._paths)):
             propose("sibling", child, rank, directory.walk)
         if flags & DATA:
@@ -107,8 +111,8 @@ class Proposer:
         return same_extension, parent == names.parent(here), share, directory.is_set, directory.reads
 
     def footprint(self, path: int, like: int) -> tuple[int, Ranges]:
-        """What `path` was used for last: flags, and the ranges that were read. For a path that was never visited,
-        what `like`, its sibling, was used for: a length of 0 stands for the whole file."""
+        """What `path` was used for last: flags, and the ranges that were read. Where it was never read, what
+        `like`, its sibling, was used for: a length of 0 stands for the whole file."""
         history = self._history
         flags: int = 0
         for place in history.latest(path):
@@ -116,23 +120,18 @@ class Proposer:
             flags = flags or history.flags[slot]
             if history.flags[slot] & DATA:
                 return flags | DATA, history.ranges[slot]
-        if flags:
+        if flags & (ABSENT | LISTING):
             return flags, ()
-        for place in history.latest(like):
-            seen = history.flags[place % history.capacity]
-            directory = self._directories.find(self._paths.parent(path))
-            if seen & DATA and directory is not None and path not in directory.folders:
-                return DATA, ((0, 0 if directory.whole > 0 else TYPICAL_BYTES),)
-            if seen & LISTING and directory is not None and path in directory.folders:
-                return LISTING, ()
-        return ATTRIBUTES, ()
+        directory = self._directories.find(self._paths.parent(path))
+        if directory is not None and self._paths.parent(like) == self._paths.parent(path):
+            for place in history.latest(like):
+                seen = history.flags[place % history.capacity]
+                if seen & DATA and path not in directory.folders:
+                    return DATA, ((0, 0 if directory.whole > 0 else TYPICAL_BYTES),)
+                if seen & LISTING and path in directory.folders:
+                    return LISTING, ()
+        return flags or ATTRIBUTES, ()
 
     def number(self, path: int) -> int | None:
         """The number in a path's name."""
         return trailing_number(self._paths.name(path))
-
-
-class _Propose:
-    """(generator, path, rank, confidence)."""
-
-    def __call__(self, generator: str, other: int, rank: int, confidence: float) -> None: ...

@@ -38,9 +38,7 @@ def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     arrays["commands"] = _text([*engine.commands])
     arrays["prior_names"] = _text([name for name, _ in engine.prior.cells])
     arrays["prior_buckets"] = np.array([bucket for _, bucket in engine.prior.cells], np.int64)
-    arrays["prior_cells"] = np.array(list(engine.prior.cells.values()), np.float64).reshape(
-        -1, 1 + len(HORIZONS)
-    )
+    arrays["prior_cells"] = np.array(list(engine.prior.cells.values()), np.float64).reshape(-1, 1 + len(HORIZONS))
     arrays |= engine.directories.arrays()
     if with_examples:
         arrays |= {f"example_{name}": array for name, array in engine.examples.arrays().items()}
@@ -63,12 +61,7 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
     engine.commands.update({name: number for number, name in enumerate(_strings(arrays["commands"]), 1)})
     cells = np.asarray(arrays["prior_cells"], np.float64)
     names, buckets = _strings(arrays["prior_names"]), np.asarray(arrays["prior_buckets"], np.int64).tolist()
-    if (
-        cells.ndim != 2
-        or cells.shape[1] != 1 + len(HORIZONS)
-        or not np.isfinite(cells).all()
-        or (cells < 0).any()
-    ):
+    if cells.ndim != 2 or cells.shape[1] != 1 + len(HORIZONS) or not np.isfinite(cells).all() or (cells < 0).any():
         raise ValueError("prior counts")
     for name, bucket, cell in zip(names, buckets, cells.tolist(), strict=True):
         engine.prior.cells[name, bucket] = cell
@@ -165,9 +158,7 @@ def _load_history(history: History, arrays: Arrays, known_paths: int) -> None:
     )
 
 
-def _table(
-    array: npt.NDArray[np.generic], width: int, known_paths: int, path_column: int
-) -> npt.NDArray[np.int64]:
+def _table(array: npt.NDArray[np.generic], width: int, known_paths: int, path_column: int) -> npt.NDArray[np.int64]:
     table = np.asarray(array, np.int64)
     if table.ndim != 2 or table.shape[1] != width or (table < 0).any():
         raise ValueError("a table")

@@ -51,13 +51,11 @@ def save(engine: Engine, directory: str | os.PathLike[str], limit_bytes: int = L
         else:
             return 0
     Path(directory).mkdir(parents=True, exist_ok=True)
-    replace(Path(directory) / NAME, lambda file: np.savez(file, **arrays))
+    replace(Path(directory) / NAME, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return (Path(directory) / NAME).stat().st_size
 
 
-def load(
-    directory: str | os.PathLike[str], limits: Limits | None = None, limit_bytes: int = LIMIT_BYTES
-) -> Engine:
+def load(directory: str | os.PathLike[str], limits: Limits | None = None, limit_bytes: int = LIMIT_BYTES) -> Engine:
     """An engine with the state in `directory`, or an empty one where there is none that can be read."""
     path = Path(directory) / NAME
     engine = Engine(limits)

@@ -14,6 +14,9 @@ RECENT = 32
 FILES = 32
 """Files of a stream whose reads are followed for readahead."""
 
+UNRANKED = 4
+"""Visits of one batch whose directories are asked for candidates: the last few of many."""
+
 CONTINUATIONS_MAX = 64
 """Visits that one stay at a file may be split into, when it is read in more places than one visit holds."""
 
@@ -34,8 +37,11 @@ class StreamState:
         "proposals",
         "ranked_at",
         "recent",
+        "step",
+        "step_repeats",
         "time_ns",
         "tokens",
+        "unranked",
         "visits",
     )
 
@@ -53,8 +59,11 @@ class StreamState:
         self.tokens: deque[list[float]] = deque(maxlen=TOKENS)
         self.proposals: dict[int, dict[str, int]] = {}  # path -> generator -> rank, from the last ranking
         self.time_ns = 0
+        self.step = 0  # from the number in the last name but one to that in the last, in the same directory
+        self.step_repeats = 0
         self.visits = 0
         self.ranked_at = -1
+        self.unranked: deque[int] = deque(maxlen=UNRANKED)  # paths visited since the last ranking, the last one too
 
     def readahead(self, path: int, size: int) -> Readahead:
         """The readahead state of one of its files."""

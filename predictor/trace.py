@@ -293,9 +293,7 @@ def _parse_chunk(
             for key in [key for key in streams if key[0] == number]:
                 del streams[key]
             streams[number, tgid, command] = []
-        records = (
-            np.frombuffer(transposed, "u1").reshape(ACCESS.itemsize, -1).T.copy().view(ACCESS).reshape(-1)
-        )
+        records = np.frombuffer(transposed, "u1").reshape(ACCESS.itemsize, -1).T.copy().view(ACCESS).reshape(-1)
     except TraceError:
         raise
     except Exception as error:  # whatever the decoders make of bytes from outside

@@ -52,9 +52,7 @@ class Prior:
     def probability(self, generator: str, bucket: int, horizon: int) -> float:
         """The probability of use within HORIZONS[horizon] visits."""
         overall = self.cell(generator, OVERALL)
-        believed = (overall[1 + horizon] + self.STRENGTH * self.BELIEVED[horizon]) / (
-            overall[0] + self.STRENGTH
-        )
+        believed = (overall[1 + horizon] + self.STRENGTH * self.BELIEVED[horizon]) / (overall[0] + self.STRENGTH)
         cell = self.cell(generator, bucket)
         return (cell[1 + horizon] + self.STRENGTH * believed) / (cell[0] + self.STRENGTH)
 

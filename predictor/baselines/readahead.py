@@ -10,6 +10,9 @@ dmu_zfetch have them. Pure and O(trains) a read, about 2 us.
 """
 
 WINDOW_START_BYTES = 128 << 10
+WINDOW_FIRST_BYTES = 1 << 20
+"""The first window is as long as the read that confirmed the train, but no longer than this."""
+
 TRAINS = 16
 """Trains remembered for a file: more interleaved readers of one file than this are served as random ones."""
 
@@ -74,7 +77,9 @@ class Readahead:
             train.ahead = end
         if train.window and train.ahead - end > train.window // 2:
             return []  # still well ahead: fetch in few, large pieces
-        train.window = min(self.maximum, max(WINDOW_START_BYTES, 2 * train.window, 2 * (end - offset)))
+        train.window = min(
+            self.maximum, max(2 * train.window, WINDOW_START_BYTES, min(end - offset, WINDOW_FIRST_BYTES))
+        )
         start = train.ahead
         train.ahead = min(self.size, end + train.window)
         return [(start, train.ahead - start)] if train.ahead > start else []
@@ -99,11 +104,7 @@ class Readahead:
         if trains:
             nearest = None
             for train in trains:  # a stride is the distance to the nearest unconfirmed train before this read
-                if (
-                    train.confirmed == 0
-                    and train.last < offset
-                    and (nearest is None or train.last > nearest.last)
-                ):
+                if train.confirmed == 0 and train.last < offset and (nearest is None or train.last > nearest.last):
                     nearest = train
             if nearest is not None and offset - nearest.last > nearest.length + NEAR_BYTES:
                 trains.remove(nearest)

@@ -2,8 +2,7 @@
 
 A program that walks a directory goes on in listing order, in sorted order, or by number. One that reads it in a
 shuffled order shows no order to learn, but a set: what it has not read in this epoch. `Directory` keeps, for one
-directory, the names as they were last listed, the children that were read in the current epoch, and the last step by
-number. When nearly everything was read, the epoch rolls over.
+directory, the names as they were last listed, the children that were read in the current epoch. When nearly everything was read, the epoch rolls over.
 
 Files that were never seen are proposed too: that is what the other sources cannot do. Bounded: `NAMES_MAX` names a
 directory, `DIRECTORIES_MAX` directories.
@@ -41,13 +40,10 @@ class Directory:
         "_natural",
         "epochs",
         "folders",
-        "last",
         "listed",
-        "number",
         "place",
         "read",
         "reads",
-        "step",
         "steps",
         "unread",
         "walk",
@@ -62,9 +58,6 @@ class Directory:
         self.read: dict[int, None] = {}  # in this epoch, in the order of reading
         self.reads = 0  # different files read, all epochs
         self.epochs = 0
-        self.last = -1
-        self.number: int | None = None  # of the last read name
-        self.step = 0  # between the last two numbers
         self.steps = 0  # visits to its children
         self.walk = 0.0  # how often lately the next child visited was a proposed sibling
         self.whole = 0  # files read to their end, minus files that were not
@@ -75,9 +68,7 @@ class Directory:
         self.listed = children
         self.place = {child: index for index, child in enumerate(children)}
         self._natural = None
-        self.unread = {
-            child: None for child in children if child not in self.read and child not in self.folders
-        }
+        self.unread = {child: None for child in children if child not in self.read and child not in self.folders}
 
     def walked(self, child: int, before: int) -> None:
         """A stream visited `child` after its sibling `before`: learns whether this directory is walked in order."""
@@ -89,13 +80,8 @@ class Directory:
         is_next = 0 < there - here <= SIBLINGS or 0 < order[child] - order[before] <= SIBLINGS
         self.walk += (is_next - self.walk) / min(self.steps + 1, 16)
 
-    def use(self, child: int, name: bytes) -> None:
+    def use(self, child: int) -> None:
         """A child's data was used."""
-        number = trailing_number(name)
-        if number is not None and self.number is not None and child != self.last:
-            self.step = number - self.number
-        self.number = number
-        self.last = child
         self.unread.pop(child, None)
         if child not in self.read:
             self.reads += 1
@@ -111,9 +97,7 @@ class Directory:
     @property
     def is_set(self) -> bool:
         """Whether programs read this directory as a set, rather than a few files of it."""
-        return self.epochs > 0 or (
-            len(self.read) >= SET_AFTER and len(self.read) * 16 >= len(self.listed) // 16
-        )
+        return self.epochs > 0 or (len(self.read) >= SET_AFTER and len(self.read) * 16 >= len(self.listed) // 16)
 
     def siblings(self, child: int, paths: PathTable) -> list[int]:
         """The next ones in listing order, then those in natural order."""
@@ -171,9 +155,7 @@ class Directories:
         states = list(self._states.items())
         children = [child for _, state in states for child in state.listed]
         folders = [child in state.folders for _, state in states for child in state.listed]
-        rows = [
-            (path, len(s.listed), s.reads, s.epochs, s.whole, s.steps, s.walk * 2**20) for path, s in states
-        ]
+        rows = [(path, len(s.listed), s.reads, s.epochs, s.whole, s.steps, s.walk * 2**20) for path, s in states]
         return {
             "directories": np.array(rows, np.int64).reshape(-1, 7),
             "directory_children": np.array(children, np.uint32),
@@ -188,17 +170,13 @@ class Directories:
             raise ValueError("directories")
         if (rows[:, :4] < 0).any() or max(rows[:, 0].max(initial=0), children.max(initial=0)) >= known_paths:
             raise ValueError("directories: a path that is not there")
-        folders = np.unpackbits(
-            np.asarray(arrays["directory_folders"], np.uint8), count=len(children)
-        ).tolist()
+        folders = np.unpackbits(np.asarray(arrays["directory_folders"], np.uint8), count=len(children)).tolist()
         listed = children.tolist()
         at = 0
         for path, count, reads, epochs, whole, steps, walk in rows.tolist():
             state = self.get(path)
             own = listed[at : at + count]
-            state.folders = {
-                child for child, is_folder in zip(own, folders[at : at + count], strict=True) if is_folder
-            }
+            state.folders = {child for child, is_folder in zip(own, folders[at : at + count], strict=True) if is_folder}
             state.set_children(own)
             state.reads, state.epochs, state.whole = reads, epochs, whole
             state.steps, state.walk = steps, walk / 2**20

@@ -12,7 +12,7 @@ program's start is planned much faster than the program runs.
 What is skipped because it was prefetched so well that the kernel answered must not be forgotten: `History.assume`
 copies such visits into the new run, a limited number of times in a row.
 
-Never does: I/O, clocks, more than `capacity` visits, more than `WINDOW_MAX` visits a cursor.
+Never does: I/O, clocks, more than `capacity` visits, more than `WINDOW_PROVEN` visits a cursor.
 """
 
 from array import array
@@ -35,6 +35,10 @@ ASSUMED_MAX = 8
 visits for ever, a program that changed does not use them any more: this is how long we cannot tell."""
 
 WINDOW_MAX = 512
+WINDOW_PROVEN = 2048
+PROVEN_HITS = 64
+"""After so many hits with hardly a miss it looks further ahead still: large files need the time."""
+
 WINDOW_START = 32
 WINDOW_UNSURE = 8
 
@@ -306,7 +310,8 @@ class Cursor:
         self.hits += 1
         self.streak = 0
         if self.confidence > 0.6:
-            self.window = min(WINDOW_MAX, max(WINDOW_START, self.window + self.window // 2))
+            limit = WINDOW_MAX if self.hits < PROVEN_HITS or self.confidence < 0.9 else WINDOW_PROVEN
+            self.window = max(self.window, min(limit, max(WINDOW_START, 2 * self.window)))
         elif self.confidence < 0.4:
             self.window = max(WINDOW_UNSURE, self.window // 2)
         self._extend()

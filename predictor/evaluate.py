@@ -1,0 +1,327 @@
+"""How good the plans are: traces replayed through the engine and its rivals, each access predicted before it is learned.
+
+    python -m predictor.evaluate TRACE...      one trace: played twice, as a first and a second run
+
+*Coverage* is the share of files (names that do not exist included) that were planned before a run touched them first,
+as with a cache that begins the run empty and keeps everything. *Accuracy* is the share of planned files that the run
+touched at all. The same for 128 KiB blocks of data, for those that plan ranges. `seen` and `new` split coverage by
+whether the file was touched before in an earlier run. Plans are asked for once every `BURST` accesses, as a mount does;
+rivals may answer at every access. Nothing is said about time here: that is for replay against a slow source.
+
+A trace of another program has no names for its listings; the listing of a directory is then what the trace itself
+touches there. A real one is longer, which makes siblings and unread sets look better here than they are.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from predictor import ranker
+from predictor.baselines.last_successor import LastSuccessor
+from predictor.baselines.order2 import Order2
+from predictor.baselines.siblings import Siblings
+from predictor.engine import Engine, Ranker
+from predictor.events import FLAG_WRITE, Op, PathTable, Stream
+from predictor.interchange import read_any
+from predictor.plan import PlanItem, Want
+from predictor.trace import Batch, Records
+
+BURST = 8
+"""Accesses between two plans: a cold program waits for each access, a warm one is a few ahead of us."""
+
+BLOCK_BYTES = 128 << 10
+
+_TOUCHES = frozenset({Op.LOOKUP, Op.ABSENT, Op.GETATTR, Op.OPEN, Op.READ, Op.READDIR, Op.READLINK, Op.XATTR})
+
+
+@dataclass(slots=True)
+class Recording:
+    """A trace in memory, with the listings it implies."""
+
+    name: str
+    paths: PathTable
+    streams: dict[int, Stream]
+    batches: list[Records]
+    children: dict[int, list[int]]
+    folders: set[int]
+
+
+@dataclass(slots=True)
+class Result:
+    """One planner on one run."""
+
+    planner: str
+    run: str
+    events: int = 0
+    seconds: float = 0.0
+    touched: set[bytes] = field(default_factory=set)
+    planned: set[bytes] = field(default_factory=set)
+    covered: set[bytes] = field(default_factory=set)
+    new: set[bytes] = field(default_factory=set)
+    blocks_read: set[tuple[bytes, int]] = field(default_factory=set)
+    blocks_planned: set[tuple[bytes, int]] = field(default_factory=set)
+    blocks_covered: set[tuple[bytes, int]] = field(default_factory=set)
+
+    @property
+    def coverage(self) -> float:
+        return _share(len(self.covered), len(self.touched))
+
+    @property
+    def accuracy(self) -> float:
+        return _share(len(self.planned & self.touched), len(self.planned))
+
+    @property
+    def coverage_seen(self) -> float:
+        return _share(len(self.covered - self.new), len(self.touched - self.new))
+
+    @property
+    def coverage_new(self) -> float:
+        return _share(len(self.covered & self.new), len(self.new))
+
+    @property
+    def block_coverage(self) -> float:
+        return _share(len(self.blocks_covered), len(self.blocks_read))
+
+    @property
+    def block_accuracy(self) -> float:
+        return _share(len(self.blocks_planned & self.blocks_read), len(self.blocks_planned))
+
+    @property
+    def microseconds(self) -> float:
+        return self.seconds * 1e6 / max(1, self.events)
+
+
+class Rival(Protocol):
+    """A planner of file names."""
+
+    def visit(self, tgid: int, command: str, path: int) -> list[int]:
+        """A program visited `path`: what is expected next."""
+
+
+def load(path: str | os.PathLike[str]) -> Recording:
+    """Reads a trace of either kind whole. Raises TraceError or OSError."""
+    return record(Path(path).name, read_any(path))
+
+
+def record(name: str, batches: Iterator[Batch]) -> Recording:
+    """A recording of batches."""
+    kept: list[Records] = []
+    paths, streams = PathTable(), dict[int, Stream]()
+    for batch in batches:
+        paths, streams = batch.paths, batch.streams
+        kept.append(batch.records)
+    kept = [_with_sizes(kept)] if kept else []
+    present: dict[int, None] = {}
+    folders: set[int] = set()
+    for records in kept:
+        for path, op in zip(records["path"].tolist(), records["op"].tolist(), strict=True):
+            if op == Op.READDIR:
+                folders.add(path)
+            if op in _TOUCHES and op != Op.ABSENT:
+                while path and path not in present:
+                    present[path] = None
+                    path = paths.parent(path)
+                    folders.add(path)
+    children: dict[int, list[int]] = {}
+    for path in present:
+        children.setdefault(paths.parent(path), []).append(path)
+    for listed in children.values():
+        listed.sort(key=lambda child: hash_order(paths.name(child)))
+    return Recording(name, paths, streams, kept, children, folders)
+
+
+def _with_sizes(batches: list[Records]) -> Records:
+    """One array, where opens tell the size that reads of nothing reveal: a mount knows it, many traces do not."""
+    records = np.concatenate(batches)
+    ends = records[(records["op"] == Op.READ) & (records["length"] == 0) & (records["offset"] > 0)]
+    sizes = dict(zip(ends["path"].tolist(), ends["offset"].tolist(), strict=True))
+    silent = np.flatnonzero((records["op"] == Op.OPEN) & (records["offset"] == 0))
+    records["offset"][silent] = [sizes.get(path, 0) for path in records["path"][silent].tolist()]
+    return records
+
+
+def hash_order(name: bytes) -> int:
+    """Directories of ext4 and most others are listed in the order of a hash of the names."""
+    value = 0xCBF29CE484222325
+    for byte in name:
+        value = (value ^ byte) * 0x100000001B3 & (2**64 - 1)
+    return value
+
+
+def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[bytes] | None = None) -> Result:
+    """One run of a recording through the engine, as a mount that was just mounted sends it."""
+    result = Result("network" if engine.ranker else "rules", recording.name)
+    engine.begin_session()
+    named_paths, named_streams = 1, 0
+    streams = list(recording.streams.values())
+    listed: set[int] = set()
+    for records in recording.batches:
+        for low in range(0, len(records), burst):
+            part = records[low : low + burst]
+            _touch(result, recording, part, seen or set())
+            last_path, last_stream = int(part["path"].max()), int(part["stream"].max())
+            new_paths = [
+                [n, recording.paths.parent(n), recording.paths.name(n)] for n in range(named_paths, last_path + 1)
+            ]
+            new_streams = [[s.id, s.tgid, s.command] for s in streams[named_streams : last_stream + 1]]
+            named_paths, named_streams = max(named_paths, last_path + 1), max(named_streams, last_stream + 1)
+            started = time.perf_counter()
+            engine.observe(new_paths, new_streams, part)
+            for directory in part["path"][part["op"] == Op.READDIR].tolist():
+                if directory not in listed:
+                    listed.add(directory)
+                    children = recording.children.get(directory, [])
+                    kinds = [4 if child in recording.folders else 8 for child in children]
+                    engine.listing(directory, [recording.paths.name(child) for child in children], kinds)
+            items = engine.plan()
+            result.seconds += time.perf_counter() - started
+            result.events += len(part)
+            _plan(result, items)
+    return result
+
+
+def replay_rival(name: str, rival: Rival, recording: Recording, seen: set[bytes] | None = None) -> Result:
+    """One run of a recording through a rival."""
+    result = Result(name, recording.name)
+    path_of = recording.paths.path
+    for records in recording.batches:
+        for index in range(len(records)):
+            part = records[index : index + 1]
+            _touch(result, recording, part, seen or set())
+            op, path = int(part["op"][0]), int(part["path"][0])
+            if op not in _TOUCHES:
+                continue
+            if op == Op.READDIR and isinstance(rival, Siblings):
+                rival.listing(path, recording.children.get(path, []))
+            stream = recording.streams[int(part["stream"][0])]
+            started = time.perf_counter()
+            expected = rival.visit(stream.tgid, stream.command, path)
+            result.seconds += time.perf_counter() - started
+            result.planned.update(path_of(other) for other in expected)
+            result.events += 1
+    return result
+
+
+def _touch(result: Result, recording: Recording, part: Records, seen: set[bytes]) -> None:
+    columns = (part[name].tolist() for name in ("path", "op", "offset", "length", "flags"))
+    for number, op, offset, length, flags in zip(*columns, strict=True):
+        if op not in _TOUCHES or flags & FLAG_WRITE:
+            continue
+        path = recording.paths.path(number)
+        if path not in result.touched:
+            result.touched.add(path)
+            if path in result.planned:
+                result.covered.add(path)
+            if path not in seen:
+                result.new.add(path)
+        if op == Op.READ and length:
+            for block in range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1):
+                if (path, block) not in result.blocks_read:
+                    result.blocks_read.add((path, block))
+                    if (path, block) in result.blocks_planned or (path, -1) in result.blocks_planned:
+                        result.blocks_covered.add((path, block))
+
+
+def _plan(result: Result, items: Sequence[PlanItem]) -> None:
+    for item in items:
+        result.planned.add(item.path)
+        if item.want is Want.DATA:
+            if not item.length:
+                result.blocks_planned.add((item.path, -1))
+            last = (item.offset + max(item.length, 1) - 1) // BLOCK_BYTES
+            result.blocks_planned.update((item.path, b) for b in range(item.offset // BLOCK_BYTES, last + 1))
+
+
+def compare(recordings: Sequence[Recording], network: Ranker | None) -> list[Result]:
+    """All planners on all runs in order, each learning as it goes."""
+    results: list[Result] = []
+    engines = [Engine()] + ([Engine(ranker=network)] if network is not None else [])
+    for engine in engines:
+        seen: set[bytes] = set()
+        for recording in recordings:
+            results.append(replay(engine, recording, seen=seen))
+            seen |= results[-1].touched
+    for name in ("last successor", "order 2", "siblings"):
+        seen = set()
+        table: PathTable | None = None
+        rival: Rival | None = None
+        for recording in recordings:
+            if recording.paths is not table:  # ids are a recording's own
+                recording = _renumbered(recording, table) if table is not None else recording
+                table = recording.paths
+            rival = rival or _rival(name, table)
+            results.append(replay_rival(name, rival, recording, seen))
+            seen |= results[-1].touched
+    return results
+
+
+def _rival(name: str, paths: PathTable) -> Rival:
+    if name == "siblings":
+        return Siblings(paths)
+    return LastSuccessor() if name == "last successor" else Order2()
+
+
+def _renumbered(recording: Recording, table: PathTable) -> Recording:
+    """The recording with the path ids of `table`."""
+    ids = [table.intern_path(recording.paths.path(number)) for number in range(len(recording.paths))]
+    batches = []
+    for records in recording.batches:
+        copy = records.copy()
+        copy["path"] = [ids[number] for number in records["path"].tolist()]
+        batches.append(copy)
+    children = {ids[d]: [ids[child] for child in listed] for d, listed in recording.children.items()}
+    folders = {ids[folder] for folder in recording.folders}
+    return Recording(recording.name, table, recording.streams, batches, children, folders)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints a table; returns the exit status."""
+    from rich.console import Console
+    from rich.table import Table
+
+    parser = argparse.ArgumentParser(prog="predictor.evaluate", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("traces", nargs="+", type=Path, metavar="TRACE")
+    parser.add_argument("--weights", type=Path, help="a network; default: the shipped one, where there is one")
+    options = parser.parse_args(arguments)
+    recordings = [load(path) for path in options.traces]
+    if len(recordings) == 1:
+        recordings *= 2
+    path = options.weights or (ranker.SHIPPED if ranker.SHIPPED.exists() else None)
+    results = compare(recordings, ranker.load(path) if path is not None else None)
+    table = Table(title="planned before the first touch of a run")
+    headings = ("run", "planner", "files", "coverage", "seen", "new", "accuracy", "blocks", "accuracy", "us/event")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("run", "planner") else "right", no_wrap=True)
+    for number in range(len(recordings)):
+        for result in results[number :: len(recordings)]:
+            has_blocks = bool(result.blocks_planned)
+            table.add_row(
+                f"{number + 1} {result.run}",
+                result.planner,
+                str(len(result.touched)),
+                f"{result.coverage:.3f}",
+                f"{result.coverage_seen:.3f}",
+                f"{result.coverage_new:.3f}",
+                f"{result.accuracy:.3f}",
+                f"{result.block_coverage:.3f}" if has_blocks else "-",
+                f"{result.block_accuracy:.3f}" if has_blocks else "-",
+                f"{result.microseconds:.1f}",
+            )
+        table.add_section()
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
