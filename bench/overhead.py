@@ -134,7 +134,7 @@ def _mounts(
 def settle(mounted: Llmfs) -> None:
     """Waits until the predictor is there, or long enough: reads are served without it just as well."""
     deadline_s = time.monotonic() + _SETTLE_S
-    while time.monotonic() < deadline_s and mounted.status().get("predictor") == "starting":
+    while time.monotonic() < deadline_s and mounted.status().get("predictor_state") == "loading":
         time.sleep(0.1)
 
 

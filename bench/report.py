@@ -37,11 +37,12 @@ class Progress:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """The first column is text, the others are figures."""
-        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD)
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left", no_wrap=True)
         for row in rows:
             table.add_row(*row)
+        self.console.print(title, style="bold", markup=False)
         self.console.print(table)
 
     def files(self, drawing: Path, figures: Path, is_drawn: bool) -> None:

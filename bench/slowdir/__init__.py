@@ -214,7 +214,7 @@ class SlowDir:
         control[Word.FAULT_MASK] = mask
 
     def hang(self, operations: Iterable[str], name_contains: str | bytes | None = None) -> None:
-        """These operations are not answered until healed, unmounted, or the program that waits is killed.
+        """These operations are not answered until healed or unmounted; a program that waits can be killed.
 
         Each takes one of `threads`. Replaces an earlier `hang`, without waking what hangs already.
         """
