@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import llmfs
-from llmfs.commands import cache, doctor, mount, status
+from llmfs.commands import cache, doctor, learning, mount, status
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -31,13 +31,13 @@ app.command()(mount.mount)
 app.command()(mount.umount)
 app.command()(status.status)
 app.add_typer(cache.app, name="cache")
+app.add_typer(learning.app, name="trace")
+app.command()(learning.train)
 app.command()(doctor.doctor)
 
 # Typer shows its exceptions' base class under no public name, and keeps it in different places in its
 # versions.
-_CommandLineError: Any = next(
-    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
-)
+_CommandLineError: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 
 def main() -> NoReturn:

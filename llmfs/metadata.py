@@ -449,7 +449,9 @@ class Metadata:
         self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
 
     def _keep_attributes(self, inode: Inode) -> None:
-        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes)
+        # A device's number lasts as long as the mount of the source: its own is stored as 0.
+        dev = 0 if inode.attributes.dev == self._source.device else inode.attributes.dev
+        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes._replace(dev=dev))
         self._store.put("inodes", inode.id.to_bytes(8, "big"), packed)
 
     def _restore(self, inode: Inode) -> bool:
@@ -458,7 +460,10 @@ class Metadata:
         if stored is None or len(stored) != _SEEN.size + PACKED.size:
             return False
         inode.checked_ns, inode.generation = _SEEN.unpack_from(stored)
-        inode.attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        if attributes.dev:
+            inode.checked_ns = 0  # another file system below the source: it may be mounted differently now
+        inode.attributes = attributes._replace(dev=attributes.dev or self._source.device)
         if inode.attributes.is_directory and inode.children is None:
             inode.children = {}
         return True

@@ -18,9 +18,7 @@ Source = Annotated[
 ]
 Directory = Annotated[
     str | None,
-    typer.Option(
-        "--cache-dir", metavar="DIR", help="The cache itself, where it is not the source's default one."
-    ),
+    typer.Option("--cache-dir", metavar="DIR", help="The cache itself, where it is not the source's default one."),
 ]
 
 
@@ -93,9 +91,7 @@ def _print(described: dict[str, Any]) -> None:
         "source": one_line(described["source"]),
         **{name: format_size(size) for name, size in described["bytes"].items()},
         "total": format_size(described["total_bytes"]) + (f", limit {format_size(limit)}" if limit else ""),
-        "in use": one_line(f"by the mount at {holder['mountpoint']} (pid {holder['pid']})")
-        if holder
-        else "no",
+        "in use": one_line(f"by the mount at {holder['mountpoint']} (pid {holder['pid']})") if holder else "no",
     }
     print(one_line(described["cache_dir"]))
     for label, text in rows.items():

@@ -28,9 +28,7 @@ def doctor(
         styles = {Verdict.GOOD: "green", Verdict.ADVICE: "yellow", Verdict.MISSING: "red"}
         for each in findings:
             console.print(
-                Text.assemble(
-                    (f"{each.verdict.value:<8}", styles[each.verdict]), f"{each.name:<14} {each.found}"
-                )
+                Text.assemble((f"{each.verdict.value:<8}", styles[each.verdict]), f"{each.name:<14} {each.found}")
             )
             if each.fix:
                 console.print(Text(f"{'':8}{'':14} fix: {each.fix}"))

@@ -1,5 +1,169 @@
 """`llmfs trace export` and `llmfs train`: what was seen, taken elsewhere and learned from."""
 
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from llmfs import settings
+from llmfs.cache_dir import CacheDir
+from llmfs.commands import cache as caches
+from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from predictor.trace import Batch
+
 app = typer.Typer(help="Take out the record of what was read.")
+
+
+@app.callback()
+def _trace() -> None:
+    """Take out the record of what was read."""
+
+
+class Format(StrEnum):
+    CSV = "csv"
+    PARQUET = "parquet"
+    ORACLE_GENERAL = "oracle-general"
+    FIO = "fio"
+
+
+_TEXT = (Format.CSV, Format.FIO)
+
+
+@app.command()
+def export(
+    source: caches.Source = None,
+    cache_dir: caches.Directory = None,
+    kind: Annotated[
+        Format, typer.Option("--format", help="oracle-general is libCacheSim's, fio an iolog for --read_iolog.")
+    ] = Format.CSV,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout, for csv and fio.")
+    ] = None,
+) -> None:
+    """Write the trace of a source's mounts in a format that others read."""
+    cache = CacheDir(caches.find(source, cache_dir))
+    if output in (None, "-"):
+        if kind not in _TEXT:
+            raise UsageError(f"{kind.value} is not text: name a file with -o FILE")
+        with tempfile.NamedTemporaryFile() as file:
+            # By way of a file, for the writers want a name, and /dev/stdout would truncate what >> appends to.
+            _export(cache, kind, Path(file.name))
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        return
+    path = settings.absolute(output or "")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        count = _export(cache, kind, unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        raise LlmfsError(f"cannot write {show(path)}: {reason(error)}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    print(f"{count:,} records are in {show(path)}")
+
+
+def train(
+    traces: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TRACE]...",
+            help="Traces of llmfs, CSV, DLIO; none: what the cache's own mounts saw.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="SOURCE", help="Learn for the mounts of this directory.")
+    ] = None,
+    cache_dir: caches.Directory = None,
+) -> None:
+    """Learn from traces, for the next mount."""
+    cache = _cache_to_train(source, cache_dir)
+    files: list[str | os.PathLike[str]] = [settings.absolute(each) for each in traces or []] or [cache.trace]
+    for file in files:
+        if not os.path.exists(file):
+            raise UsageError(f"there is no trace {show(Path(file))}")
+    from predictor import training
+
+    with cache.locked(), _trace_errors(), _progress() as progress:  # a mount would overwrite what we learn
+        task = progress.add_task("starting", total=1.0)
+        report = training.train(
+            files, cache.learned, lambda what, share: progress.update(task, description=one_line(what), completed=share)
+        )
+    if report is None:
+        print("the tables are learned; there were too few rankings to train a network on")
+        return
+    verdict = "put in use" if report.is_better else "not better, so the one in use stays"
+    print(
+        f"the tables are learned; a network trained on {report.examples:,} rankings is {verdict}"
+        f" (loss {report.loss:.4f}, the one in use {report.loss_incumbent:.4f}, the prior {report.loss_prior:.4f})"
+    )
+
+
+def _cache_to_train(source: str | None, cache_dir: str | None) -> CacheDir:
+    """The cache that is to know more. One named by its source may be made for it, before the first mount."""
+    if source is None:
+        if cache_dir is None:
+            raise UsageError("say for which cache: --source SOURCE or --cache-dir DIR")
+        return CacheDir(caches.find(None, cache_dir))
+    real_source = settings.absolute(source)
+    if not real_source.is_dir():
+        raise UsageError(f"there is no source {show(real_source)}")
+    cache = CacheDir(settings.absolute(cache_dir) if cache_dir else settings.default_cache_dir(real_source))
+    cache.prepare(real_source)
+    return cache
+
+
+def _export(cache: CacheDir, kind: Format, path: Path) -> int:
+    """Writes the trace of a cache to `path`; returns the number of records."""
+    from predictor import interchange
+    from predictor.trace import read_trace, segments
+
+    if not segments(cache.trace):
+        raise LlmfsError(f"there is no trace in {show(cache.trace)} yet: mount the source and read from it")
+    write: Callable[..., int] = {
+        Format.CSV: interchange.write_csv,
+        Format.PARQUET: interchange.write_parquet,
+        Format.ORACLE_GENERAL: interchange.write_oracle_general,
+        Format.FIO: interchange.write_fio,
+    }[kind]
+    with _trace_errors(), _progress() as progress:
+        task = progress.add_task("exporting", total=None)
+
+        def counted() -> "Iterator[Batch]":
+            count = 0
+            for batch in read_trace(cache.trace):
+                yield batch
+                count += len(batch.records)
+                progress.update(task, description=f"exporting, {count:,} records")
+
+        return write(counted(), path)
+
+
+@contextlib.contextmanager
+def _trace_errors() -> Iterator[None]:
+    from predictor.trace import TraceError
+
+    try:
+        yield
+    except TraceError as error:
+        raise LlmfsError(f"cannot read the trace: {error}") from error
+
+
+def _progress() -> "Progress":
+    """A bar on stderr, gone when it is done, and absent where nobody would see it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -17,9 +17,7 @@ def _option(*names: str, metavar: str | None = None, about: str) -> Any:
 
 def mount(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The slow directory.", show_default=False)],
-    mountpoint: Annotated[
-        str, typer.Argument(metavar="MOUNTPOINT", help="An existing directory.", show_default=False)
-    ],
+    mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", help="An existing directory.", show_default=False)],
     foreground: Annotated[
         bool, _option("--foreground", "-f", about="Serve in this process and log to stderr.")
     ] = False,
@@ -49,19 +47,13 @@ def mount(
     ] = None,
     metrics_port: Annotated[
         int | None,
-        _option(
-            "--metrics-port", metavar="PORT", about="Serve Prometheus metrics there; 0 takes any free port."
-        ),
+        _option("--metrics-port", metavar="PORT", about="Serve Prometheus metrics there; 0 takes any free port."),
     ] = None,
     read_only: Annotated[bool | None, _option("--read-only/--no-read-only", about="Refuse writes.")] = None,
-    allow_other: Annotated[
-        bool | None, _option("--allow-other/--no-allow-other", about="Let other users in.")
-    ] = None,
+    allow_other: Annotated[bool | None, _option("--allow-other/--no-allow-other", about="Let other users in.")] = None,
     options: Annotated[
         list[str] | None,
-        _option(
-            "-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."
-        ),
+        _option("-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."),
     ] = None,
     config: Annotated[
         str | None,
@@ -88,9 +80,7 @@ def mount(
 
 def umount(
     mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", show_default=False)],
-    lazy: Annotated[
-        bool, _option("--lazy", about="Detach it now, even if it is busy or does not answer.")
-    ] = False,
+    lazy: Annotated[bool, _option("--lazy", about="Detach it now, even if it is busy or does not answer.")] = False,
 ) -> None:
     """Take a mount down, and return when its cache can be mounted again."""
     print(mounts.unmount(mountpoint, lazy=lazy))
@@ -108,9 +98,7 @@ def _serve(config: MountConfig, *, foreground: bool) -> None:
             daemon.serve_in_foreground(serve)
         else:
             daemon.serve_in_background(serve, cache.log)
-            print(
-                f"{show(config.source)} is mounted at {show(config.mountpoint)}; its log is {show(cache.log)}"
-            )
+            print(f"{show(config.source)} is mounted at {show(config.mountpoint)}; its log is {show(cache.log)}")
     except daemon.DaemonError:
         raise  # the log is in there
     except (LlmfsError, KeyboardInterrupt):
@@ -123,7 +111,5 @@ def _load_serve() -> Callable[[MountConfig, Callable[[], None]], None]:
     try:
         from llmfs.mount import serve
     except ImportError as error:
-        raise MountError(
-            f"cannot load the file system ({error}): llmfs doctor says what is missing"
-        ) from error
+        raise MountError(f"cannot load the file system ({error}): llmfs doctor says what is missing") from error
     return serve

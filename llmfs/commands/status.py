@@ -11,7 +11,7 @@ from llmfs.errors import LlmfsError, one_line, show
 from llmfs.settings import format_size
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
 _TIERS = {"kernel": "kernel", "cache": "cache", "joined": "in flight", "source": "source"}
 """What the daemon calls a tier, what people are told, in the order of their speed."""
@@ -29,9 +29,7 @@ def status(
     elif (mount := mounts.at(mountpoint)) is not None:
         found = [mount]
     else:
-        raise LlmfsError(
-            f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are"
-        )
+        raise LlmfsError(f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are")
     healths = [mounts.ask(each) for each in found]
     if as_json:
         described = [describe(each) for each in healths]
@@ -58,28 +56,21 @@ def describe(health: mounts.Health) -> dict[str, Any]:
     }
 
 
-def render(health: mounts.Health) -> "RenderableType":
-    """One mount for people. What the daemon did not say is left out."""
-    from rich.console import Group
-    from rich.table import Table
+def render(health: mounts.Health) -> "Text":
+    """One mount for people. What the daemon did not say is left out. Nothing is folded: paths are copied from here."""
     from rich.text import Text
 
     says = health.says
-    head = Text.assemble(
+    shown = Text.assemble(
         (show(health.mount.mountpoint), "bold"),
         "  over ",
         one_line(str(says.get("source", health.mount.source))),
     )
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="dim", no_wrap=True)
-    lines.add_column(overflow="fold")
+    is_ill = health.state is not mounts.State.LIVE
     for label, text in [("state", _state(health)), *_lines(says)]:
-        lines.add_row(f"  {label}", Text(text, style="red" if label == "state" and _is_ill(health) else ""))
-    return Group(head, lines)
-
-
-def _is_ill(health: mounts.Health) -> bool:
-    return health.state is not mounts.State.LIVE
+        shown.append(f"\n  {label:<10} ", "dim")
+        shown.append(text, "red" if is_ill else "")
+    return shown
 
 
 def _state(health: mounts.Health) -> str:
@@ -107,7 +98,8 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("reads", _by_tier(_table(says, "reads"), _table(says, "read_bytes"))),
         ("lookups", _by_tier(_table(says, "lookups"), {})),
-        ("prefetch", _prefetch(_table(says, "prefetch"))),
+        ("prefetch", _prefetch(_table(says, "prefetch"), "")),
+        ("names", _prefetch(_table(says, "prefetch"), "attributes_")),
         ("cache", _cache(_table(says, "cache"))),
         ("predictor", _predictor(says)),
         ("source", _source(_table(says, "source_calls"))),
@@ -131,18 +123,20 @@ def _by_tier(counts: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     return f"{total:,.0f}: {', '.join(shares)}"
 
 
-def _prefetch(figures: Mapping[str, Any]) -> str:
-    if not figures:
+def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
+    """What became of the blocks fetched ahead; with a prefix, of the names and attributes."""
+    if f"{prefix}issued" not in figures:
         return ""
-    issued = _number(figures, "issued")
+    issued = _number(figures, f"{prefix}issued")
     if not issued:
         return "none yet"
     shares = [
-        f"{_share(_number(figures, key), issued)} {words}"
+        f"{_share(_number(figures, prefix + key), issued)} {words}"
         for key, words in (("used_in_time", "used in time"), ("used_late", "used late"), ("unused", "unused"))
-        if key in figures
+        if prefix + key in figures
     ]
-    size = f" ({format_size(_number(figures, 'issued_bytes'))})" if "issued_bytes" in figures else ""
+    size_bytes = _number(figures, f"{prefix}issued_bytes")
+    size = f" ({format_size(size_bytes)})" if size_bytes else ""
     return f"{issued:,.0f}{size}: {', '.join(shares)}"
 
 
@@ -159,7 +153,7 @@ def _cache(figures: Mapping[str, Any]) -> str:
 
 def _predictor(says: Mapping[str, Any]) -> str:
     kind, state = says.get("predictor"), says.get("predictor_state")
-    return one_line(": ".join(str(each) for each in dict.fromkeys((kind, state)) if each))
+    return one_line(": ".join(str(each) for each in (kind, state if state != kind else None) if each))
 
 
 def _source(figures: Mapping[str, Any]) -> str:
