@@ -21,7 +21,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,18 +80,29 @@ def main() -> int:
     return 0
 
 
-def demonstrate(scratch: Path, latency_s: float, progress: Progress, done: Callable[[Run], None]) -> None:
-    """Carries out all runs in an empty directory, and reports each when it is done."""
+def demonstrate(
+    scratch: Path,
+    latency_s: float,
+    progress: Progress,
+    done: Callable[[Run], None],
+    *,
+    packages: Sequence[str] = environment.PROGRAM_PACKAGES,
+    program: str = environment.PROGRAM,
+) -> None:
+    """Carries out all runs in an empty directory, and reports each when it is done.
+
+    Raises BuildError, EnvironmentFailedError, LlmfsFailedError, WrongOutputError.
+    """
     backing, slow_dir, mountpoint = scratch / "backing", scratch / "slow", scratch / "mount"
     for directory in (backing, slow_dir, mountpoint):
         directory.mkdir()
-    with progress.step("copying a Python environment with torch and numpy"):
-        environment.build(backing / "env")
-        expected = environment.complete(backing / "env")
+    with progress.step(f"copying a Python environment with {', '.join(packages)}"):
+        environment.build(backing / "env", packages)
+        expected = environment.complete(backing / "env", program)
 
     def run(name: str, root: Path) -> float:
         started_s = time.monotonic()
-        output = environment.run(root / "env", environment.PROGRAM, timeout_s=_RUN_TIMEOUT_S)
+        output = environment.run(root / "env", program, timeout_s=_RUN_TIMEOUT_S)
         seconds = time.monotonic() - started_s
         if output != expected:
             raise WrongOutputError(f"{name}: the program printed {output!r}, natively {expected!r}")

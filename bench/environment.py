@@ -56,10 +56,11 @@ def build(root: Path, packages: Iterable[str] = PROGRAM_PACKAGES) -> None:
 
     Raises EnvironmentFailedError.
     """
+    needed = _imported_by(packages)
     _copy_interpreter(root)
     site_packages = _site_packages(root)
     site_packages.mkdir(parents=True, exist_ok=True)
-    _copy_packages(_imported_by(packages), site_packages)
+    _copy_packages(needed, site_packages)
     _age(root)
 
 
