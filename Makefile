@@ -1,0 +1,110 @@
+# `make` lists what there is. The tools live in .venv; stamps in it make a second run instant.
+#
+#   PYTHON=python3.12 make test      another interpreter
+#   ARGS='-k trace -x' make test     words for pytest
+#   TORCH_INDEX=URL make test        where pip finds a CPU build of torch, if its own index has none
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+TORCH_INDEX ?=
+
+# The CPU build by name: the build without a local version is gigabytes of CUDA that llmfs has no use for.
+TORCH := torch==2.13.0+cpu
+
+# Debian's names. pyfuse3 and bench/slowdir are compiled here.
+PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3 python3-dev python3-venv
+# What the tests and benchmarks run on a mount.
+TEST_PACKAGES := fio git make rsync sqlite3
+
+# All paths are relative, for a checkout may lie where make cannot name it: spaces.
+BIN := .venv/bin
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do
+		printf '  make %-12s %s\n' "$$target" "$$text"
+	done
+
+.PHONY: demo
+demo: .venv/.installed ## Run a real program from a slow directory: raw, through llmfs, cached, learned
+	@$(BIN)/python -m bench.demo
+
+.PHONY: test
+test: check .venv/.tests-installed ## Check, then run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/.installed ## Lint, formatting, types, and which package may import which
+	@$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet || { echo 'not formatted: see $(BIN)/ruff format --diff'; exit 1; }
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: .venv/.installed .venv/.tests-installed ## Measure: gains, costs, the demo (about ten minutes)
+	@$(BIN)/python -m bench.throughput
+	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.demo
+
+.PHONY: bench-quick
+bench-quick: .venv/.installed .venv/.tests-installed ## Where it gains and where it costs (a minute or two)
+	@$(BIN)/python -m bench.quick
+
+.PHONY: clean
+clean: ## Remove what make made: .venv, out, caches
+	@rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: install
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml Makefile
+	@$(call debian,$(PACKAGES))
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+		echo 'llmfs needs Python 3.11 or newer, and $(PYTHON) is not: PYTHON=python3.11 make ...' >&2
+		exit 1
+	}
+	[ -x $(BIN)/pip ] || { rm -rf .venv && $(PYTHON) -m venv .venv; }
+	echo 'installing into .venv (minutes, the first time)'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
+		'$(TORCH)' -e '.[dev]' || {
+		echo 'If it is $(TORCH) that pip did not find: TORCH_INDEX=URL make ... (https://pytorch.org lists the CPU index)' >&2
+		exit 1
+	}
+	touch $@
+
+.venv/.tests-installed: .venv/.installed
+	@$(call debian,$(TEST_PACKAGES))
+	touch $@
+
+# Installs the Debian packages that are missing: as root; anybody else is told the command. Other distributions have
+# other names for them: `llmfs doctor` says there what is missing.
+define debian
+if command -v dpkg-query >/dev/null; then
+	missing=
+	for package in $(1); do
+		case $$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null) in
+			installed*) ;;
+			*) missing="$$missing $$package" ;;
+		esac
+	done
+	if [ -n "$$missing" ] && [ "$$(id -u)" != 0 ]; then
+		echo "missing Debian packages: sudo apt-get install$$missing" >&2
+		exit 1
+	fi
+	if [ -n "$$missing" ]; then
+		echo "installing Debian packages:$$missing"
+		export DEBIAN_FRONTEND=noninteractive
+		said=$$(apt-get -q update 2>&1 && apt-get -q install -y --no-install-recommends $$missing 2>&1) || {
+			echo "$$said" >&2
+			exit 1
+		}
+	fi
+fi
+endef
