@@ -29,7 +29,7 @@ from typing import Any
 from bench import environment
 from bench.environment import EnvironmentFailedError
 from bench.mounted import Llmfs, LlmfsFailedError, drop_pages, llmfs
-from bench.report import Bars, Progress, plot, write_json
+from bench.report import Bars, Progress, machine, plot, write_json
 from bench.slowdir import BuildError, SlowDir
 
 # A run that takes longer is broken: raw needs about 20 s.
@@ -66,6 +66,8 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that all is cleaned up
     progress = Progress()
+    progress.warn_if_busy()
+    described = machine()
     runs: list[Run] = []
     try:
         with tempfile.TemporaryDirectory(prefix="llmfs-demo-", ignore_cleanup_errors=True) as scratch:
@@ -76,7 +78,7 @@ def main() -> int:
     except (BuildError, EnvironmentFailedError, LlmfsFailedError, WrongOutputError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    _report(runs, args.latency_ms, args.output, progress)
+    _report(runs, described, args.latency_ms, args.output, progress)
     return 0
 
 
@@ -143,7 +145,7 @@ def _counted(run: Run, slow: SlowDir, said: list[str]) -> Run:
     return Run(run.name, run.seconds, slow.requests, counters.get("bytes_read", 0), run.status, counters)
 
 
-def _report(runs: list[Run], latency_ms: float, output: Path, progress: Progress) -> None:
+def _report(runs: list[Run], described: Mapping[str, Any], latency_ms: float, output: Path, progress: Progress) -> None:
     raw_s = next(run.seconds for run in runs if run.name == "raw")
     rows = [
         (
@@ -162,6 +164,7 @@ def _report(runs: list[Run], latency_ms: float, output: Path, progress: Progress
     progress.table(title, columns, rows)
     as_json = output.with_suffix(".json")
     result = {
+        "machine": described,
         "latency_ms": latency_ms,
         "runs": [{**asdict(run), "times_raw": raw_s / run.seconds} for run in runs],
     }

@@ -1,8 +1,6 @@
 """Where llmfs gains and where it costs, in a minute or two: python -m bench.quick"""
 
 import argparse
-import os
-import platform
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 from bench import fio, overhead, throughput
 from bench.mounted import LlmfsFailedError
 from bench.peers import PeerFailedError
-from bench.report import Progress, plot, write_json
+from bench.report import Progress, machine, plot, write_json
 from bench.slowdir import BuildError
 
 
@@ -22,6 +20,8 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that all is cleaned up
     progress = Progress()
+    progress.warn_if_busy()
+    described = machine()
     try:
         gains = throughput.measure(progress)
         costs = overhead.measure(progress, args.rounds)
@@ -34,9 +34,8 @@ def main() -> int:
     throughput.show(gains, progress)
     overhead.show(costs, progress)
     as_json = args.output.with_suffix(".json")
-    machine = {"kernel": platform.release(), "python": platform.python_version(), "cpus": os.cpu_count()}
     measured = {"throughput": throughput.as_json(gains), "overhead": overhead.as_json(costs)}
-    write_json(as_json, {"machine": machine, **measured})
+    write_json(as_json, {"machine": described, **measured})
     is_drawn = plot(args.output, "llmfs, quick look", [throughput.bars(gains), overhead.bars(costs)])
     progress.files(args.output, as_json, is_drawn)
     return 0

@@ -1,6 +1,8 @@
 """How results are shown: progress while they come, then a table, a plot and a JSON file."""
 
 import json
+import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +47,12 @@ class Progress:
         self.console.print(title, style="bold", markup=False)
         self.console.print(table)
 
+    def warn_if_busy(self) -> None:
+        """Before anything is measured: other programs at work make all figures worse, unevenly."""
+        load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+        if load > cpus / 2:
+            self.console.print(f"this machine is busy (load {load:.1f} on {cpus} processors): mind the figures")
+
     def files(self, drawing: Path, figures: Path, is_drawn: bool) -> None:
         """Names what was written."""
         missing = "none: matplotlib is not installed (pip install 'llmfs[bench]')"
@@ -54,6 +62,16 @@ class Progress:
 
 def _ending(said: Sequence[str]) -> str:
     return f": {', '.join(said)}" if said else ""
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on."""
+    return {
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load_1min": os.getloadavg()[0],
+    }
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
