@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from llmfs.config import MountConfig
-from llmfs.errors import CacheError, CacheInUseError, reason, show
+from llmfs.errors import CacheError, CacheInUseError, one_line, reason, show
 
 FORMAT = 1
 """Changes when a directory written by one version would be misread by another."""
@@ -41,12 +41,15 @@ _LEARNED = frozenset({"learned", "trace"})
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The mount that holds a cache directory, or held it last."""
+    """The mount that holds a cache directory, or held it last; `llmfs train` does so without a mount point."""
 
     pid: int
     source: str
     mountpoint: str
     limit_bytes: int
+
+    def __str__(self) -> str:
+        return f"the mount at {one_line(self.mountpoint)} (pid {self.pid})" if self.mountpoint else f"pid {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +262,12 @@ class CacheDir:
                 os.close(descriptor)
 
     def in_use(self) -> str:
+        """The line that says who holds the directory and what to do about it."""
         holder = self.last_holder()
         if holder is None:
             return f"the cache directory {show(self.path)} is in use by another mount"
-        mountpoint = show(Path(holder.mountpoint))
-        return (
-            f"the cache directory {show(self.path)} is in use by the mount at {mountpoint}"
-            f" (pid {holder.pid}): run llmfs umount {mountpoint} first"
-        )
+        way_out = f": run llmfs umount {one_line(holder.mountpoint)} first" if holder.mountpoint else ""
+        return f"the cache directory {show(self.path)} is in use by {holder}{way_out}"
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -297,9 +298,7 @@ def _check_writable(path: Path) -> None:
         except OSError as error:
             raise CacheError(f"cannot use the cache directory {show(path)}: {reason(error)}") from error
         if not is_directory:
-            raise CacheError(
-                f"cannot use the cache directory {show(path)}: {show(ancestor)} is not a directory"
-            )
+            raise CacheError(f"cannot use the cache directory {show(path)}: {show(ancestor)} is not a directory")
         if not os.access(ancestor, os.W_OK | os.X_OK, effective_ids=True):
             raise CacheError(f"cannot use the cache directory {show(path)}: {show(ancestor)} is not writable")
         return

@@ -42,6 +42,9 @@ _CommandLineError: Any = next(each for each in typer.BadParameter.__mro__ if eac
 
 def main() -> NoReturn:
     """The `llmfs` command."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller closed it: its number must not go to the next file opened
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for the process's life)
     sys.exit(run(sys.argv[1:]))
 
 

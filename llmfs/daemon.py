@@ -9,15 +9,16 @@ before. The umask is the caller's, for the files that programs will make through
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import logging.handlers
 import os
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 from llmfs.errors import LlmfsError, MountError, one_line, show
@@ -51,10 +52,10 @@ def serve_in_foreground(serve: Serve) -> None:
     def ready() -> None:
         nonlocal is_ready
         is_ready = True
-        _log.info("mounted")
 
     try:
-        serve(ready)
+        with _unwrapped():
+            serve(ready)
     except LlmfsError as error:
         if is_ready:
             raise DaemonError(str(error)) from error
@@ -72,9 +73,9 @@ def serve_in_background(serve: Serve, log: Path) -> None:
     the log.
     """
     assert threading.active_count() == 1, "a fork would lose the other threads and keep their locks"
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where the caller closed them
-        stream.flush()
-    from_child, to_parent = map(_above_standard, os.pipe())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    from_child, to_parent = os.pipe()
     child = os.fork()
     if child == 0:
         _run_child(serve, log, to_parent)
@@ -105,7 +106,8 @@ def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
         try:
             _detach(keep=to_parent)
             _log_to(_LogFile(log))
-            serve(report.ready)
+            with _unwrapped():
+                serve(report.ready)
             status = 0
             report.failed("it was unmounted before it was ready")  # says nothing where it was ready
         except LlmfsError as error:
@@ -120,6 +122,40 @@ def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
         os._exit(status)
 
 
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """A single error that a nursery has wrapped in groups is raised as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from error.__cause__
+
+
+@contextlib.contextmanager
+def complaints_of_libraries() -> Iterator[list[str]]:
+    """Takes what a library in C writes to stderr; the list has its lines once the context is left.
+
+    libfuse and fusermount3 say there, and nowhere else, why a mount failed. Other threads' lines are taken too.
+    """
+    lines: list[str] = []
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            lines += [one_line(os.fsdecode(line)) for line in file.read().splitlines()]
+
+
 class _Report:
     """What the child tells its parent, once: that it is ready, or one line."""
 
@@ -128,7 +164,6 @@ class _Report:
         self._is_made = False
 
     def ready(self) -> None:
-        _log.info("mounted")
         self._send(b"ready")
 
     def failed(self, message: str, kind: str = "error") -> None:
@@ -137,9 +172,7 @@ class _Report:
     def _send(self, text: bytes) -> None:
         if not self._is_made:
             self._is_made = True
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # the parent was killed: the mount is none the worse for it
+            with contextlib.suppress(BrokenPipeError):  # the parent was killed: the mount is none the worse for it
                 os.write(self._descriptor, text)
             os.close(self._descriptor)
 
@@ -156,24 +189,26 @@ def _detach(keep: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
-    if null > 2:
-        os.close(null)
-
-
-def _above_standard(descriptor: int) -> int:
-    """The same thing at a number that is not about to become stdin, stdout or stderr."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(descriptor)
-    return moved
+    os.close(null)
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
     """A log of bounded size that stderr goes to as well: libfuse and the interpreter complain there."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=LOG_BYTES, backupCount=1, errors="backslashreplace")
+        super().__init__(path, maxBytes=LOG_BYTES, backupCount=1)
         self.setFormatter(logging.Formatter(_LOG_FORMAT))
         self._take_stderr()
+
+    def _open(self) -> TextIOWrapper:
+        # The mount clears the umask for its programs' sake; names of files stand in the log, and are nobody else's.
+        return open(
+            self.baseFilename,
+            "a",
+            encoding="utf-8",
+            errors="backslashreplace",
+            opener=lambda path, flags: os.open(path, flags, 0o600),
+        )
 
     def _take_stderr(self) -> None:
         if self.stream is not None:

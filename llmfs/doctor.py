@@ -130,9 +130,7 @@ def _descriptors() -> Finding:
             f"echo '* hard nofile {_DESCRIPTORS}' | sudo tee /etc/security/limits.d/llmfs.conf"
             " (under systemd: LimitNOFILE=)",
         )
-    return Finding(
-        "open files", Verdict.GOOD, "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}"
-    )
+    return Finding("open files", Verdict.GOOD, "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}")
 
 
 def _locked_memory() -> Finding:

@@ -42,9 +42,7 @@ class CacheInUseError(CacheError):
 def one_line(text: str) -> str:
     """`text` as one printable line, whatever a file's name has in it."""
     printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in printable
-    )
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in printable)
 
 
 def show(path: Path | bytes) -> str:

@@ -127,9 +127,7 @@ def unmount(path: str, *, lazy: bool = False) -> str:
     if lazy:
         return f"{name} is detached; its daemon exits when the last file there is closed"
     if health.state is State.LIVE and not _wait_for_exit(health.says):
-        raise MountError(
-            f"{name} is unmounted, but its daemon (pid {health.says.get('pid')}) has not exited yet"
-        )
+        raise MountError(f"{name} is unmounted, but its daemon (pid {health.says.get('pid')}) has not exited yet")
     return f"{name} is unmounted"
 
 

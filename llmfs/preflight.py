@@ -77,9 +77,7 @@ def allow_other() -> Complaint | None:
         lines = []
     if "user_allow_other" in lines:
         return None
-    return Complaint(
-        "--allow-other is not allowed here", f"echo user_allow_other | sudo tee -a {FUSE_CONFIGURATION}"
-    )
+    return Complaint("--allow-other is not allowed here", f"echo user_allow_other | sudo tee -a {FUSE_CONFIGURATION}")
 
 
 def _check_source(source: Path) -> None:
@@ -128,15 +126,11 @@ def _check_apart(config: MountConfig) -> None:
     if _contains(config.source, config.cache_dir):
         raise UsageError(f"the cache directory {cache_dir} lies inside the source {source}: {elsewhere}")
     if _contains(config.mountpoint, config.cache_dir):
-        raise UsageError(
-            f"the cache directory {cache_dir} lies inside the mount point {mountpoint}: {elsewhere}"
-        )
+        raise UsageError(f"the cache directory {cache_dir} lies inside the mount point {mountpoint}: {elsewhere}")
     if _contains(config.cache_dir, config.source):
         raise UsageError(f"the source {source} lies inside the cache directory {cache_dir}: {elsewhere}")
     if _contains(config.cache_dir, config.mountpoint):
-        raise UsageError(
-            f"the mount point {mountpoint} lies inside the cache directory {cache_dir}: {elsewhere}"
-        )
+        raise UsageError(f"the mount point {mountpoint} lies inside the cache directory {cache_dir}: {elsewhere}")
 
 
 def _contains(outer: Path, inner: Path) -> bool:

@@ -218,9 +218,7 @@ def _read_table(table: dict[str, Any], here: str, where: str) -> Settings:
         if key == "options":
             options = [value] if isinstance(value, str) else value
         elif key == "cache-dir":
-            said["cache_dir"] = os.path.join(
-                here, os.path.expanduser(value)
-            )  # relative to the file, not to the shell
+            said["cache_dir"] = os.path.join(here, os.path.expanduser(value))  # relative to the file, not to the shell
         else:
             said[key.replace("-", "_")] = value
     settings = Settings(**said).over(read_options(options))

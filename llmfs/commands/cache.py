@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from llmfs import settings
-from llmfs.cache_dir import CacheDir, read_description
+from llmfs.cache_dir import CacheDir, Holder, read_description
 from llmfs.errors import CacheError, UsageError, one_line, show
 from llmfs.settings import format_size
 
@@ -51,8 +51,6 @@ def clear(
     everything: Annotated[bool, typer.Option("--all", help="Also what was learned, and the trace.")] = False,
 ) -> None:
     """Empty a cache and keep what was learned."""
-    if source is None and cache_dir is None:
-        raise UsageError("say which cache: its SOURCE, or --cache-dir DIR")
     path = find(source, cache_dir)
     freed = CacheDir(path).clear(everything=everything)
     kept = "" if everything else "; what was learned is kept"
@@ -91,7 +89,7 @@ def _print(described: dict[str, Any]) -> None:
         "source": one_line(described["source"]),
         **{name: format_size(size) for name, size in described["bytes"].items()},
         "total": format_size(described["total_bytes"]) + (f", limit {format_size(limit)}" if limit else ""),
-        "in use": one_line(f"by the mount at {holder['mountpoint']} (pid {holder['pid']})") if holder else "no",
+        "in use": f"by {Holder(**holder)}" if holder else "no",
     }
     print(one_line(described["cache_dir"]))
     for label, text in rows.items():

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from llmfs import settings
-from llmfs.doctor import Verdict, examine
 
 
 def doctor(
@@ -17,6 +16,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: a list of findings.")] = False,
 ) -> None:
     """Say what this machine lacks and the command that supplies it; exit status 1 where it cannot mount."""
+    from llmfs.doctor import Verdict, examine  # reads the metadata of what is installed, which takes its time
+
     findings = examine(settings.absolute(cache_dir) if cache_dir else None)
     if as_json:
         print(json.dumps([asdict(each) for each in findings], indent=2))

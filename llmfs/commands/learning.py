@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmfs import settings
-from llmfs.cache_dir import CacheDir
+from llmfs.budget import Budget
+from llmfs.cache_dir import CacheDir, Holder
 from llmfs.commands import cache as caches
 from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
 
@@ -88,18 +89,25 @@ def train(
     cache_dir: caches.Directory = None,
 ) -> None:
     """Learn from traces, for the next mount."""
-    cache = _cache_to_train(source, cache_dir)
+    cache, made = _cache_to_train(source, cache_dir, traces or [])
     files: list[str | os.PathLike[str]] = [settings.absolute(each) for each in traces or []] or [cache.trace]
-    for file in files:
-        if not os.path.exists(file):
-            raise UsageError(f"there is no trace {show(Path(file))}")
     from predictor import training
 
-    with cache.locked(), _trace_errors(), _progress() as progress:  # a mount would overwrite what we learn
-        task = progress.add_task("starting", total=1.0)
-        report = training.train(
-            files, cache.learned, lambda what, share: progress.update(task, description=one_line(what), completed=share)
-        )
+    last = cache.last_holder()
+    limit_bytes = last.limit_bytes if last else settings.parse_size(settings.DEFAULT_CACHE_SIZE)
+    holder = Holder(os.getpid(), str(cache.source()), "", limit_bytes)
+    try:
+        with cache.locked(holder), _trace_errors(), _progress() as progress:  # a mount would overwrite what we learn
+            task = progress.add_task("starting", total=1.0)
+            report = training.train(
+                files,
+                cache.learned,
+                lambda what, share: progress.update(task, description=one_line(what), completed=share),
+                limit_bytes=Budget.of(limit_bytes).learned,
+            )
+    except LlmfsError:
+        cache.remove(made)
+        raise
     if report is None:
         print("the tables are learned; there were too few rankings to train a network on")
         return
@@ -110,18 +118,23 @@ def train(
     )
 
 
-def _cache_to_train(source: str | None, cache_dir: str | None) -> CacheDir:
-    """The cache that is to know more. One named by its source may be made for it, before the first mount."""
+def _cache_to_train(source: str | None, cache_dir: str | None, traces: list[str]) -> tuple[CacheDir, list[Path]]:
+    """The cache that is to know more, and the directories that were made for it.
+
+    One that is named by its source may be made here, before the first mount, once it is sure that there is a trace.
+    """
+    if source is None and cache_dir is None:
+        raise UsageError("say for which cache: --source SOURCE or --cache-dir DIR")
+    for trace in traces:
+        if not os.path.exists(settings.absolute(trace)):
+            raise UsageError(f"there is no trace {one_line(trace)}")
     if source is None:
-        if cache_dir is None:
-            raise UsageError("say for which cache: --source SOURCE or --cache-dir DIR")
-        return CacheDir(caches.find(None, cache_dir))
+        return CacheDir(caches.find(None, cache_dir)), []
     real_source = settings.absolute(source)
     if not real_source.is_dir():
         raise UsageError(f"there is no source {show(real_source)}")
     cache = CacheDir(settings.absolute(cache_dir) if cache_dir else settings.default_cache_dir(real_source))
-    cache.prepare(real_source)
-    return cache
+    return cache, cache.prepare(real_source)
 
 
 def _export(cache: CacheDir, kind: Format, path: Path) -> int:

@@ -1,14 +1,18 @@
 """`llmfs mount` and `llmfs umount`."""
 
+import logging
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+import llmfs
 from llmfs import daemon, mounts, preflight, settings
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig
 from llmfs.errors import LlmfsError, MountError, show
+
+_log = logging.getLogger(__name__)
 
 
 def _option(*names: str, metavar: str | None = None, about: str) -> Any:
@@ -91,7 +95,12 @@ def _serve(config: MountConfig, *, foreground: bool) -> None:
     made = cache.prepare(config.source)
 
     def serve(on_ready: Callable[[], None]) -> None:
-        _load_serve()(config, on_ready)
+        def ready() -> None:
+            where = show(config.source), show(config.mountpoint)
+            _log.info("llmfs %s: %s is mounted at %s", llmfs.__version__, *where)
+            on_ready()
+
+        _load_serve()(config, ready)
 
     try:
         if foreground:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from llmfs import cli
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig
+from llmfs.daemon import complaints_of_libraries
 from llmfs.errors import MountError
 
 
@@ -91,9 +92,11 @@ def _serve_empty_directory(config: MountConfig, on_ready: Callable[[], None]) ->
 
     options = {"fsname=" + str(config.source), "subtype=llmfs", *config.fuse_options}
     try:
-        pyfuse3.init(Empty(), str(config.mountpoint), options)
+        with complaints_of_libraries() as complaints:
+            pyfuse3.init(Empty(), str(config.mountpoint), options)
     except RuntimeError as error:
-        raise MountError(f"cannot mount at {config.mountpoint}: {error}") from error
+        why = "; ".join(complaints) or str(error)
+        raise ExceptionGroup("a nursery's", [MountError(f"cannot mount at {config.mountpoint}: {why}")]) from error
 
     async def main() -> None:
         on_ready()

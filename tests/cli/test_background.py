@@ -139,6 +139,15 @@ def test_names_that_the_mount_table_escapes(world: World, cache: CacheDir) -> No
 
 
 @needs_fuse
+def test_mount_and_umount_with_no_standard_streams(world: World, cache: CacheDir) -> None:
+    for arguments in ([world.source, world.mountpoint, "--cache-dir", cache.path], [world.mountpoint]):
+        command = [sys.executable, STUB, "mount" if len(arguments) > 1 else "umount", *arguments]
+        closing = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command]
+        assert subprocess.run(closing, timeout=30, check=False).returncode == 0
+        assert (mounts.at(str(world.mountpoint)) is not None) == (len(arguments) > 1)
+
+
+@needs_fuse
 def test_foreground_serves_until_it_is_unmounted(world: World, cache: CacheDir) -> None:
     serving = subprocess.Popen(
         [sys.executable, STUB, "mount", "-f", world.source, world.mountpoint, "--cache-dir", cache.path],
@@ -148,16 +157,18 @@ def test_foreground_serves_until_it_is_unmounted(world: World, cache: CacheDir) 
     assert world.run("umount", world.mountpoint).status == 0
     _, err = serving.communicate(timeout=10)
     assert serving.returncode == 0
-    assert b"mounted" in err
+    assert b"is mounted at" in err
     assert not cache.log.exists()
 
 
 @needs_fuse
-def test_an_option_that_fuse_does_not_know(world: World, cache: CacheDir) -> None:
+@pytest.mark.parametrize("foreground", [[], ["-f"]])
+def test_an_option_that_fuse_does_not_know(world: World, cache: CacheDir, foreground: list[str]) -> None:
     before = world.entries()
-    result = world.start("mount", world.source, world.mountpoint, "--cache-dir", cache.path, "-o", "nonsense")
-    assert result.status == 1
-    assert result.err.count("\n") == 1 and "cannot mount" in result.err
+    where = world.source, world.mountpoint, "--cache-dir", cache.path
+    result = world.start("mount", *where, "-o", "nonsense", *foreground)
+    why = "fuse: unknown option(s): `-o nonsense'"
+    assert (result.status, result.err) == (1, f"llmfs: cannot mount at {world.mountpoint}: {why}\n")
     assert world.entries() == before
 
 
@@ -181,7 +192,6 @@ def test_what_the_child_is_like(world: World, cache: CacheDir) -> None:
     written = Path(f"{cache.path}.json")
     eventually(written.exists)
     state = json.loads(written.read_text())
-    # A pipe of ours, the log twice (as stderr), nothing of the caller's.
     assert str(world.source) not in state.pop("descriptors")
     assert state == {
         "cwd": "/",
@@ -233,6 +243,7 @@ def test_failed_mount_keeps_a_cache_that_was_there(world: World, cache: CacheDir
 
 def test_log_is_bounded_and_takes_stderr_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = os.dup(2)
+    umask = os.umask(0)
     handler = daemon._LogFile(tmp_path / "llmfs.log")
     try:
         handler.maxBytes = 4096
@@ -240,9 +251,12 @@ def test_log_is_bounded_and_takes_stderr_along(tmp_path: Path, monkeypatch: pyte
             handler.emit(logging.LogRecord("x", logging.INFO, "", 0, f"line {number} \udcff", (), None))
             os.write(2, b"a complaint of a library\n")
     finally:
+        os.umask(umask)
         os.dup2(stderr, 2)
         os.close(stderr)
         handler.close()
     assert sorted(os.listdir(tmp_path)) == ["llmfs.log", "llmfs.log.1"]
-    assert all(path.stat().st_size < 4096 + 200 for path in tmp_path.iterdir())
+    for path in tmp_path.iterdir():
+        assert path.stat().st_size < 4096 + 200
+        assert path.stat().st_mode & 0o777 == 0o600
     assert "a complaint" in (tmp_path / "llmfs.log").read_text()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llmfs.cache_dir import CacheDir, CacheError, CacheInUseError, Holder
+from llmfs.cache_dir import CacheDir, Holder
 from llmfs.config import MountConfig
+from llmfs.errors import CacheError, CacheInUseError
 from tests.cli.conftest import World
 
 HOLDER = Holder(os.getpid(), "/mnt/slow", "/mnt/fast", 1 << 30)

@@ -9,6 +9,7 @@ import pytest
 
 from llmfs import preflight
 from llmfs.cache_dir import CacheDir, Holder
+from llmfs.errors import MountError
 from tests.cli.conftest import World
 
 
@@ -30,7 +31,7 @@ def test_unreadable_source(world: World) -> None:
         if me == 0:
             os.seteuid(65534)
         try:
-            with pytest.raises(preflight.MountError, match=r"cannot read the source .*: permission denied"):
+            with pytest.raises(MountError, match=r"cannot read the source .*: permission denied"):
                 preflight._check_source(Path(directory))
         finally:
             os.seteuid(me)
