@@ -1,4 +1,4 @@
-"""The predictor's core: it is told accesses and answers plans. The live process and the offline replay drive this class.
+"""The predictor's core: told accesses, it answers plans. The live process and the offline replay drive this class.
 
     accesses -> visits -> history, successors, directories           (what is learned at once)
                        -> cursors that replay the past                (what is planned without further thought)
@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor import ranges as byte_ranges
-from predictor.candidates.directory import NAMES_MAX, Directories, extension_of
+from predictor.candidates.cursor import Cursor
+from predictor.candidates.directory import NAMES_MAX, Directories
 from predictor.candidates.follower import Follower
-from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPENED, Cursor, History
+from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPENED, History
 from predictor.candidates.successors import Successors, alone, pair, within
 from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
-from predictor.features import GENERATORS, TOKEN_FEATURES, TOKENS, Candidate, extension_bucket, row, token
+from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, extension_bucket, row, token
 from predictor.plan import PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
@@ -272,7 +273,7 @@ class Engine:
     def _learn(self, stream: StreamState, path: int, flags: int, time_ns: int) -> None:
         """The tables and the token, before the stream's state moves on."""
         before = stream.path
-        visits, last = self.uses.get(path, (0, 0))
+        visits, _ = self.uses.get(path, (0, 0))
         self._count_reuse(path, visits)
         parent = self.paths.parent(path)
         directory = self.directories.find(parent)
@@ -536,6 +537,3 @@ class Engine:
 def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:
     """Cursors that have proved themselves, and what is near, are another class than guesses and what is far."""
     return min(3, (hits + 2).bit_length() // 2) * 64 + min(3, int(confidence * 4)) * 16 + min(9, distance.bit_length())
-
-
-__all__ = ["GENERATORS", "Engine", "Limits", "Ranker", "extension_of"]

@@ -1,4 +1,4 @@
-"""How good the plans are: traces replayed through the engine and its rivals, each access predicted before it is learned.
+"""How good the plans are: traces replayed through the engine and its rivals, predicted before they are learned.
 
     python -m predictor.evaluate TRACE...      one trace: played twice, as a first and a second run
 

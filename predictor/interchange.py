@@ -298,9 +298,9 @@ def _rows(batch: Batch) -> Iterator[tuple[int, Op, Stream, int, int, int, int]]:
 
 def _text(path: str | os.PathLike[str]) -> TextIO:
     if os.fspath(path).endswith(".gz"):
-        raw: Any = gzip.open(path, "rb")  # noqa: SIM115  closed by the wrapper
+        raw: Any = gzip.GzipFile(path)
     else:
-        raw = Path(path).open("rb")
+        raw = Path(path).open("rb")  # noqa: SIM115  closed with the wrapper
     return io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
 
 

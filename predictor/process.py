@@ -1,8 +1,8 @@
 """The predictor's process: `python -m predictor.process --fd N --state-dir DIR`, started by the mount.
 
 One loop, one thread. It reads all that the mount sent, learns from it, and answers one plan for all of it: when the
-mount is faster than we are, batches grow and plans get fewer, so the lag stays small. Writes never block: what the mount
-does not take is dropped once `OUTGOING_MAX_BYTES` wait. Training runs in a child of its own (predictor.schedule).
+mount is faster than we are, batches grow and plans get fewer, so the lag stays small. Writes never block: what the
+mount does not take is dropped once `OUTGOING_MAX_BYTES` wait. Training runs in a child of its own (predictor.schedule).
 
 It ends when the mount closes the socket, says ["stop"], or on SIGTERM, and saves what it learned first. SIGINT is for
 the mount, whose terminal it shares. Bytes that are no frames end it with status 1; the mount starts another one.
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from predictor import ranker, state
-from predictor.engine import Engine
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
 from predictor.ranker import NetworkRanker

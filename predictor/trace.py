@@ -85,6 +85,9 @@ class TraceWriter:
         self._directory.mkdir(parents=True, exist_ok=True)
         numbers = [int(path.stem) for path in segments(self._directory)]
         self._next = max(numbers, default=0) + 1
+        self._current = Path()
+        self._new_paths: dict[int, tuple[int, bytes]] = {}
+        self._new_streams: set[int] = set()
         self._sizes = {path: path.stat().st_size for path in segments(self._directory)}
 
     def append(
@@ -98,6 +101,7 @@ class TraceWriter:
             self._paths[number] = (parent, name)
         for number, tgid, command in streams:
             self._streams[number] = (tgid, command)
+        records = records[self._is_named(records)]
         if len(records):
             self._waiting.append(records.copy())
             self._waiting_records += len(records)
@@ -126,6 +130,16 @@ class TraceWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _is_named(self, records: Records) -> npt.NDArray[np.bool_]:
+        """Which records name a path and a stream that are known: the others would make a segment unreadable."""
+        paths, place = np.unique(records["path"], return_inverse=True)
+        streams, stream_place = np.unique(records["stream"], return_inverse=True)
+        has_path = np.array([path == ROOT or path in self._paths for path in paths.tolist()], np.bool_)
+        has_stream = np.array([stream in self._streams for stream in streams.tolist()], np.bool_)
+        is_named = has_path[place] & has_stream[stream_place] if len(records) else np.zeros(0, np.bool_)
+        self.dropped_records += len(records) - int(is_named.sum())
+        return is_named
 
     def _write(self, records: Records) -> None:
         chunk = self._chunk(records)

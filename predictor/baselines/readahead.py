@@ -3,7 +3,7 @@
 Each read is matched against a few remembered trains (where one is expected to read next). A read that continues a train
 confirms it; a confirmed train runs ahead of its reader by a window that doubles from 128 KiB to `maximum`. A read that
 continues nothing starts a train of its own and fetches nothing: random reads never cause readahead, and they push out
-only trains that were not confirmed. Trains with a constant distance between reads are followed as strides.
+only trains that were not confirmed. Reads that continue no train but keep a constant distance are followed as strides.
 
 The idea is Linux's ondemand readahead (mm/readahead.c) with several states a file, as FreeBSD's multi-stream and ZFS's
 dmu_zfetch have them. Pure and O(trains) a read, about 2 us.
@@ -16,18 +16,19 @@ WINDOW_FIRST_BYTES = 1 << 20
 TRAINS = 16
 """Trains remembered for a file: more interleaved readers of one file than this are served as random ones."""
 
+STRIDES_MAX = 16
+"""How many strides ahead at most."""
+
 NEAR_BYTES = 64 << 10
 """How far a read may be from where a train expects it: readers skip small holes, the kernel merges and reorders."""
 
 
 class _Train:
-    __slots__ = ("ahead", "confirmed", "expected", "last", "length", "stride", "window")
+    __slots__ = ("ahead", "confirmed", "expected", "last", "window")
 
     def __init__(self, offset: int, length: int) -> None:
         self.last = offset
-        self.length = length
         self.expected = offset + length
-        self.stride = 0
         self.confirmed = 0
         self.window = 0
         self.ahead = offset + length  # fetched up to here
@@ -41,6 +42,7 @@ class Readahead:
         self.size = size
         self.maximum = maximum
         self._trains: list[_Train] = []  # the most recently used last
+        self._stride = _Stride()
 
     def observe(self, offset: int, length: int) -> list[tuple[int, int]]:
         """A read of `length` bytes at `offset`: (offset, length) ranges worth fetching now, never beyond the size."""
@@ -56,13 +58,9 @@ class Readahead:
                 if end <= train.expected:
                     return []  # read again
                 return self._sequential(train, offset, end)
-        for index in range(len(trains) - 1, -1, -1):
-            train = trains[index]
-            if train.stride and offset == train.last + train.stride:
-                trains.append(trains.pop(index))
-                return self._strided(train, offset, length)
+        ranges = self._stride.observe(offset, length, self.size)
         self._begin(offset, length)
-        return []
+        return ranges
 
     @property
     def is_sequential(self) -> bool:
@@ -70,8 +68,7 @@ class Readahead:
         return bool(self._trains) and self._trains[-1].confirmed > 0
 
     def _sequential(self, train: _Train, offset: int, end: int) -> list[tuple[int, int]]:
-        train.last, train.length, train.expected = offset, end - offset, end
-        train.stride = 0
+        train.last, train.expected = offset, end
         train.confirmed += 1
         if train.ahead < end:
             train.ahead = end
@@ -84,46 +81,46 @@ class Readahead:
         train.ahead = min(self.size, end + train.window)
         return [(start, train.ahead - start)] if train.ahead > start else []
 
-    def _strided(self, train: _Train, offset: int, length: int) -> list[tuple[int, int]]:
-        train.last, train.length, train.expected = offset, length, offset + length
-        train.confirmed += 1
-        if train.confirmed < 2:
-            return []
-        if train.ahead < offset + length or train.confirmed == 2:
-            train.ahead = offset + train.stride
-        train.window = min(16, train.window * 2 or 2)  # in strides
-        reach = offset + train.stride * train.window
-        found = []
-        while train.ahead <= reach and train.ahead < self.size:
-            found.append((train.ahead, min(length, self.size - train.ahead)))
-            train.ahead += train.stride
-        return found
-
     def _begin(self, offset: int, length: int) -> None:
-        trains = self._trains
-        if trains:
-            nearest = None
-            for train in trains:  # a stride is the distance to the nearest unconfirmed train before this read
-                if train.confirmed == 0 and train.last < offset and (nearest is None or train.last > nearest.last):
-                    nearest = train
-            if nearest is not None and offset - nearest.last > nearest.length + NEAR_BYTES:
-                trains.remove(nearest)
-                train = _Train(offset, length)
-                train.stride = offset - nearest.last
-                trains.append(train)
-                trains.append(_Train(offset, length))  # it may as well begin a sequential train
-                trains[-1], trains[-2] = trains[-2], trains[-1]
-                self._evict()
-                return
-        trains.append(_Train(offset, length))
-        self._evict()
+        self._trains.append(_Train(offset, length))
+        if len(self._trains) > TRAINS:
+            self._evict()
 
     def _evict(self) -> None:
-        trains = self._trains
-        while len(trains) > TRAINS:
-            for index, train in enumerate(trains):
-                if train.confirmed == 0:
-                    del trains[index]
-                    break
-            else:
-                del trains[0]
+        """Forgets the oldest train that was not confirmed, else the oldest."""
+        for index, train in enumerate(self._trains):
+            if not train.confirmed:
+                del self._trains[index]
+                return
+        del self._trains[0]
+
+
+class _Stride:
+    """Reads that continue no train, but keep their distance: columns of a table, frames of a film."""
+
+    __slots__ = ("ahead", "distance", "last", "repeats", "window")
+
+    def __init__(self) -> None:
+        self.last = -1
+        self.distance = 0
+        self.repeats = 0
+        self.window = 0  # in strides
+        self.ahead = 0
+
+    def observe(self, offset: int, length: int, size: int) -> list[tuple[int, int]]:
+        distance = offset - self.last if self.last >= 0 else 0
+        self.last = offset
+        if not distance or distance != self.distance:
+            self.distance, self.repeats, self.window = distance, 0, 0
+            return []
+        self.repeats += 1
+        if self.repeats == 1 or distance <= 0:
+            return []  # two equal distances happen by chance
+        if not self.window:
+            self.ahead = offset + distance
+        self.window = min(STRIDES_MAX, 2 * self.window or 2)
+        found = []
+        while self.ahead <= offset + distance * self.window and self.ahead < size:
+            found.append((self.ahead, min(length, size - self.ahead)))
+            self.ahead += distance
+        return found

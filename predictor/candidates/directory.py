@@ -2,7 +2,8 @@
 
 A program that walks a directory goes on in listing order, in sorted order, or by number. One that reads it in a
 shuffled order shows no order to learn, but a set: what it has not read in this epoch. `Directory` keeps, for one
-directory, the names as they were last listed, the children that were read in the current epoch. When nearly everything was read, the epoch rolls over.
+directory, the names as they were last listed and the children that were read in the current epoch. When nearly
+everything was read and something is read again, the epoch rolls over.
 
 Files that were never seen are proposed too: that is what the other sources cannot do. Bounded: `NAMES_MAX` names a
 directory, `DIRECTORIES_MAX` directories.
@@ -115,10 +116,8 @@ class Directory:
         if not self.is_set:
             return []
         found: list[int] = []
-        looked = 0
-        for other in self.unread:
-            looked += 1
-            if looked > 4 * limit or len(found) >= limit:
+        for looked, other in enumerate(self.unread):
+            if looked >= 4 * limit or len(found) >= limit:
                 break
             if extension_of(paths.name(other)) == extension:
                 found.append(other)

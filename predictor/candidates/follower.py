@@ -5,7 +5,8 @@ else is looked for. When it misses, the places where the current path was visite
 visits backwards agree, and a cursor is set down at the best of them. Cursors that are lost are dropped.
 """
 
-from predictor.candidates.history import Cursor, History
+from predictor.candidates.cursor import Cursor
+from predictor.candidates.history import History
 
 CURSORS = 3
 

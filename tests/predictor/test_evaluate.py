@@ -1,0 +1,46 @@
+"""Evaluation and training from traces."""
+
+from pathlib import Path
+
+import pytest
+
+from predictor import evaluate, state
+from predictor.trace import TraceWriter
+from predictor.training import train
+from tests.predictor.workload import Mount, start_of_a_program
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    mount = Mount()
+    with TraceWriter(tmp_path / "trace", 1 << 20) as writer:
+        for op, path, offset, length in start_of_a_program():
+            mount.add(op, path, offset, length)
+        for number in range(200):
+            mount.read_file(f"data/{number * 73 % 200:03d}.bin")
+        writer.append(*mount.take())
+    return tmp_path / "trace"
+
+
+def test_a_second_run_is_covered_better_than_by_any_rival(trace: Path) -> None:
+    recording = evaluate.load(trace)
+    results = evaluate.compare([recording, recording], None)
+    second = {result.planner: result for result in results[1::2]}
+    assert second["rules"].coverage > 0.95
+    assert second["rules"].coverage >= max(result.coverage for result in second.values())
+    assert second["rules"].accuracy > 0.95
+
+
+def test_the_table_is_printed(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main([str(trace)]) == 0
+    assert "last successor" in capsys.readouterr().out
+
+
+def test_training_from_traces_saves_what_it_learned(trace: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    steps: list[float] = []
+    train([trace], tmp_path / "state", lambda _what, share: steps.append(share), passes=1, seconds=5.0)
+    assert steps == sorted(steps)
+    assert steps[-1] == 1.0
+    result = evaluate.replay(state.load(tmp_path / "state"), evaluate.load(trace))
+    assert result.coverage > 0.95
