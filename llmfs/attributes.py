@@ -1,9 +1,13 @@
 """What stat tells of a file, in a form that is cheap to keep and to store."""
 
-import os
+from __future__ import annotations
+
 import stat
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import os
 
 
 class Attributes(NamedTuple):
@@ -24,7 +28,7 @@ class Attributes(NamedTuple):
     ino: int
 
     @classmethod
-    def of(cls, st: os.stat_result) -> "Attributes":
+    def of(cls, st: os.stat_result) -> Attributes:
         return cls(
             st.st_mode,
             st.st_nlink,

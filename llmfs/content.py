@@ -83,18 +83,18 @@ class Content:
 
     async def read(
         self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
-    ) -> tuple[bytes, Tier]:
+    ) -> tuple[bytes | bytearray, Tier]:
         """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
         stop = min(offset + length, inode.attributes.size)
         if offset >= stop:
             return b"", Tier.CACHE
+        if self._is_bypassed():
+            return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
         index = offset // BLOCK_BYTES
         if (stop - 1) // BLOCK_BYTES == index:  # the common case, without a list
             piece = self._cached(inode, index, offset, stop)
             if piece is not None:
                 return piece, Tier.CACHE
-        if self._is_bypassed():
-            return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
         return await self._assemble(inode, offset, stop, is_sequential, workers)
 
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str, workers: Workers) -> int:
@@ -123,6 +123,12 @@ class Content:
         if inode.kernel_generation == inode.generation:
             inode.kernel_generation = fresh  # the kernel's pages saw the same change
         inode.generation = fresh
+
+    async def _read_past_cache(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
+        data = self._source.read_now(inode, offset, length)
+        if data is not None:
+            return data
+        return await workers.run(self._source.read, inode, offset, length)
 
     # --- looking in the cache
 

@@ -62,17 +62,25 @@ class Descriptors:
     @contextmanager
     def reader(self, inode: Inode) -> Iterator[int]:
         """A descriptor to read the regular file's data from. Raises OSError."""
-        with self._lock:
-            descriptor = inode.reader_fd
-            if descriptor is not None:
-                descriptor.pins += 1
-                self._idle.pop(descriptor, None)
+        descriptor = self.pin_reader(inode)
         if descriptor is None:
             descriptor = self._keep(inode, self.open(inode, os.O_RDONLY), is_reader=True)
         try:
             yield descriptor.fd
         finally:
-            self._release(inode, descriptor, is_reader=True)
+            self.unpin_reader(inode, descriptor)
+
+    def pin_reader(self, inode: Inode) -> Descriptor | None:
+        """What `reader` uses, if it is open already; give it back with `unpin_reader`."""
+        with self._lock:
+            descriptor = inode.reader_fd
+            if descriptor is not None:
+                descriptor.pins += 1
+                self._idle.pop(descriptor, None)
+        return descriptor
+
+    def unpin_reader(self, inode: Inode, descriptor: Descriptor) -> None:
+        self._release(inode, descriptor, is_reader=True)
 
     def open(self, inode: Inode, flags: int) -> int:
         """A descriptor of its own for the caller, who closes it. Raises OSError."""

@@ -144,7 +144,7 @@ class Metadata:
         stored = self._store.get("links", link.id.to_bytes(8, "big"))
         if stored is not None and stored[:8] == link.generation.to_bytes(8, "big"):
             return stored[8:], tier
-        target = await workers.run(self._source.readlink, link)
+        target = await workers.run_short(self._source.readlink, link)
         self._store.put("links", link.id.to_bytes(8, "big"), link.generation.to_bytes(8, "big") + target)
         return target, Tier.SOURCE
 
@@ -326,7 +326,7 @@ class Metadata:
 
     async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:
         try:
-            attributes = await workers.run(self._source.lookup, directory, name)
+            attributes = await workers.run_short(self._source.lookup, directory, name)
         except FileNotFoundError:
             self._remember(directory, name, ABSENT_ID)
             directory.misses += 1
@@ -336,7 +336,7 @@ class Metadata:
     async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
         self.revalidations += 1
         place = inode.place
-        attributes = await workers.run(self._source.attributes, inode)
+        attributes = await workers.run_short(self._source.attributes, inode)
         if self._is_another(inode, attributes):
             if place is not None:
                 self._take(*place, attributes)

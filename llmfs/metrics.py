@@ -6,8 +6,9 @@ read off at scrape time (sizes, queue lengths) is a gauge with a function, set b
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 
+from llmfs.histogram import Histogram
 from llmfs.policy.eviction import Resident
 from predictor.events import Tier
 
@@ -36,14 +37,14 @@ class Metrics:
         self.registry = registry = CollectorRegistry(auto_describe=True)
         self.build = Info("llmfs", "Version, source and mount point.", registry=registry)
 
-        requests = Histogram(
+        self.request = Histogram(
             "llmfs_request_duration_seconds",
             "Time from a request's arrival from the kernel to its answer.",
-            ["operation"],
-            buckets=_REQUEST_BUCKETS,
-            registry=registry,
+            "operation",
+            OPERATIONS,
+            _REQUEST_BUCKETS,
+            registry,
         )
-        self.request = {operation: requests.labels(operation) for operation in OPERATIONS}
         errors = Counter("llmfs_request_errors", "Requests answered with an error.", ["operation"], registry=registry)
         self.request_error = {operation: errors.labels(operation) for operation in OPERATIONS}
 
@@ -57,14 +58,15 @@ class Metrics:
         self.metadata = {tier: lookups.labels(name) for tier, name in TIERS.items()}
         self.written_bytes = Counter("llmfs_written_bytes", "Bytes written through to the source.", registry=registry)
 
-        source = Histogram(
+        self.source = Histogram(
             "llmfs_source_duration_seconds",
             "Time of calls on the source, demand and prefetch alike.",
-            ["operation"],
-            buckets=_SOURCE_BUCKETS,
-            registry=registry,
+            "operation",
+            SOURCE_OPERATIONS,
+            _SOURCE_BUCKETS,
+            registry,
+            is_shared=True,
         )
-        self.source = {operation: source.labels(operation) for operation in SOURCE_OPERATIONS}
         source_errors = Counter("llmfs_source_errors", "Calls on the source that failed.", ["operation"], registry=registry)
         self.source_error = {operation: source_errors.labels(operation) for operation in SOURCE_OPERATIONS}
         self.source_read_bytes = Counter("llmfs_source_read_bytes", "Bytes read from the source.", registry=registry)

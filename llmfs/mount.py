@@ -80,13 +80,13 @@ class Mount:
         self._scores: dict[int, float] = {}
         self._token: trio.lowlevel.TrioToken | None = None
         self.metrics = metrics = Metrics()
-        self.speed = SourceSpeed()
         descriptors = _raise_descriptor_limit()
         try:
             self.source = Source(config.source, max(64, descriptors - DESCRIPTORS_KEPT_BACK), self._observe_source)
         except OSError as error:
             raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
 
+        self.speed = SourceSpeed(self.source.filesystem_type)
         self._meta_store = Store(os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc)
         self._block_store = Store(
             os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
@@ -94,7 +94,7 @@ class Mount:
         self.blocks = BlockCache(
             self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc
         )
-        self.demand = Workers("demand", DEMAND_THREADS)
+        self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
         self.kernel = KernelCache()
         self.metadata = Metadata(
@@ -307,7 +307,11 @@ class Mount:
     def _take_batch(self, batch: Batch) -> None:
         self.metrics.accesses.inc(len(batch[2]) // 40)
         self._trace.append(batch)
-        if self._link is not None:
+        if self._link is None:
+            return
+        if self.speed.is_fast:
+            self._link.skip(batch)  # nothing to gain: leave the machine to the program
+        else:
             self._link.accesses(batch)
 
     def _listed(self, directory: Inode, names: list[ListedName]) -> None:

@@ -318,7 +318,7 @@ class Operations(pyfuse3.Operations):
             if flags & os.O_TRUNC:
                 self._content.changed(node)
             try:
-                handle.fd = await self._demand.run(self._source.open, node, flags, _caller(ctx))
+                handle.fd = await self._demand.run_short(self._source.open, node, flags, _caller(ctx))
                 if flags & os.O_TRUNC:
                     node.attributes = node.attributes._replace(size=0)
             finally:
@@ -365,7 +365,7 @@ class Operations(pyfuse3.Operations):
         self._metrics.reads[tier].inc()
         self._metrics.read_bytes[tier].inc(len(data))
         self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
-        return data
+        return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
     @answers("write")
     async def write(self, fh: int, off: int, buf: bytes) -> int:

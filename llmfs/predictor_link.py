@@ -78,6 +78,12 @@ class PredictorLink:
             self._post(["outcomes", self._outcomes])
             self._outcomes = []
 
+    def skip(self, batch: Batch) -> None:
+        """A batch that is not worth learning from: only its names are kept, for later batches refer to them."""
+        if self._is_connected:
+            self._owed[0].extend(batch[0])
+            self._owed[1].extend(batch[1])
+
     def listing(self, path_id: int, names: list[bytes], types: list[int]) -> None:
         """Pass on the names of a directory."""
         if self._is_connected:

@@ -113,6 +113,27 @@ class Source:
                 data += more
             return data
 
+    def read_now(self, inode: Inode, offset: int, length: int) -> bytearray | None:
+        """The bytes, if the file is open and the source has them in memory; None where one would have to wait.
+
+        Never blocks, so it may be called on the event loop (RWF_NOWAIT, preadv2(2)).
+        """
+        descriptor = self.descriptors.pin_reader(inode)
+        if descriptor is None:
+            return None
+        started = time.perf_counter()
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(descriptor.fd, [buffer], offset, os.RWF_NOWAIT)
+        except OSError:  # EAGAIN: not in memory; EOPNOTSUPP: such a file system always makes one wait
+            return None
+        finally:
+            self.descriptors.unpin_reader(inode, descriptor)
+        if count < length:
+            return None
+        self._observe("read", time.perf_counter() - started, False)
+        return buffer
+
     def open(self, inode: Inode, flags: int, caller: Caller | None) -> int:
         """A descriptor that is the caller's to close. O_DIRECT is dropped: our buffers are not aligned."""
         with self._timed("open"), acting_as(caller):

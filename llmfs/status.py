@@ -7,11 +7,11 @@ from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
 
 def status_of(metrics: Metrics) -> dict[str, Any]:
     """The figures of a mount since it was mounted, as JSON can hold them."""
-    source_requests = source_seconds = 0.0
+    source_requests, source_seconds = 0, 0.0
     for operation in SOURCE_OPERATIONS:
-        histogram = metrics.source[operation]
-        source_seconds += histogram._sum.get()
-        source_requests += sum(bucket.get() for bucket in histogram._buckets)
+        series = metrics.source[operation]
+        source_seconds += series.sum
+        source_requests += series.count
     return {
         "reads": {name: _count(metrics.reads[tier]) for tier, name in TIERS.items()},
         "read_bytes": {name: _count(metrics.read_bytes[tier]) for tier, name in TIERS.items()},
@@ -31,7 +31,7 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "dropped": _count(metrics.prefetch_dropped),
         },
         "source_calls": {
-            "requests": int(source_requests),
+            "requests": source_requests,
             "latency_ms": round(1000 * source_seconds / source_requests, 3) if source_requests else 0.0,
             "errors": sum(_count(metrics.source_error[operation]) for operation in SOURCE_OPERATIONS),
         },

