@@ -123,6 +123,8 @@ def unmount(path: str, *, lazy: bool = False) -> str:
     except FileNotFoundError:
         raise MountError("fusermount3 is missing: llmfs doctor says how to get it") from None
     if done.returncode != 0:
+        if health.state is State.CLOSED:
+            raise MountError(f"the mount at {name} is another user's: it takes its owner, or root, to unmount it")
         raise MountError(_why_it_stays(mount, one_line(os.fsdecode(done.stderr).strip()), lazy=lazy))
     if lazy:
         return f"{name} is detached; its daemon exits when the last file there is closed"
