@@ -108,7 +108,9 @@ class Content:
         ]
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
-            flights = [self._launch(inode, *piece, generator, workers) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            flights = [self._register(inode, *piece, generator) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            for flight in flights:
+                self._nursery.start_soon(self._fly, inode, inode.generation, flight, workers)
             for flight in flights:
                 await flight.done.wait()
                 if flight.error is not None:
@@ -182,13 +184,20 @@ class Content:
         joined = self._flights_over(inode, first_page, stop_page)
         for flight in joined:
             flight.was_joined = True
-        launched = []
-        for first, last in self._missing(inode, first_page, stop_page):
-            launched.append(self._launch(inode, *self._widened(inode, first, last, is_sequential), None, workers))
+        launched = [
+            self._register(inode, *self._widened(inode, first, last, is_sequential), None)
+            for first, last in self._missing(inode, first_page, stop_page)
+        ]
         # Blocks can be evicted while we wait: hold on to what is there now.
         pieces = self._pieces(inode, offset, stop)
+        generation = inode.generation
+        for flight in launched[1:]:
+            self._nursery.start_soon(self._fly, inode, generation, flight, workers)
+        if launched:
+            await self._fly(inode, generation, launched[0], workers)  # the usual one needs no task of its own
         for flight in (*joined, *launched):
-            await flight.done.wait()
+            if not flight.done.is_set():
+                await flight.done.wait()
             if flight.error is not None:
                 if flight.generator is None:
                     raise flight.error
@@ -233,10 +242,10 @@ class Content:
                 return run_first, run_stop
         return first, stop
 
-    def _launch(self, inode: Inode, first: int, stop: int, generator: str | None, workers: Workers) -> Flight:
+    def _register(self, inode: Inode, first: int, stop: int, generator: str | None) -> Flight:
+        """A flight that others can join; `_fly` has to follow."""
         flight = Flight(first, stop, generator)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
-        self._nursery.start_soon(self._fly, inode, inode.generation, flight, workers)
         return flight
 
     async def _fly(self, inode: Inode, generation: int, flight: Flight, workers: Workers) -> None:

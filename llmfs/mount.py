@@ -26,6 +26,7 @@ from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
+from llmfs.daemon import complaints_of_libraries
 from llmfs.errors import MountError
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
@@ -192,9 +193,11 @@ class Mount:
         if self._config.read_only:
             options.add("ro")
         try:
-            pyfuse3.init(self.operations, str(self._config.mountpoint), options)
+            with complaints_of_libraries() as complaints:
+                pyfuse3.init(self.operations, str(self._config.mountpoint), options)
         except RuntimeError as error:
-            raise MountError(f"cannot mount at {self._config.mountpoint}: {error}") from error
+            why = "; ".join(complaints) or str(error)
+            raise MountError(f"cannot mount at {self._config.mountpoint}: {why}") from error
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         """Say that we are ready once the kernel's first request can be answered."""

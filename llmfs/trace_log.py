@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from queue import Empty, Full, Queue
 
 import numpy as np
 
@@ -14,8 +13,11 @@ from predictor.trace import TraceError, TraceWriter
 
 log = logging.getLogger(__name__)
 
-QUEUE_BATCHES = 256
-IDLE_FLUSH_S = 1.0
+GATHER_S = 0.5
+"""How long accesses are gathered before they are written: what a kill of the mount loses at most."""
+
+WAITING_LIMIT_RECORDS = 1 << 18
+"""10 MiB in memory. The thread is far behind then, and records are dropped."""
 
 
 class TraceLog:
@@ -25,41 +27,58 @@ class TraceLog:
         self._directory = directory
         self._limit_bytes = limit_bytes
         self._on_dropped = on_dropped
-        self._queue: Queue[Batch | None] = Queue(QUEUE_BATCHES)
-        self._owed: Batch = ([], [], b"")
-        self._thread = threading.Thread(target=self._write, name="trace-log", daemon=True)
+        self._lock = threading.Lock()
+        self._waiting: list[Batch] = []
+        self._waiting_records = 0
+        self._wake = threading.Event()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trace-log", daemon=True)
         self._thread.start()
 
     def append(self, batch: Batch) -> None:
-        """Keep a batch, soon. One that finds the queue full is dropped, all but its dictionary entries."""
+        """Keep a batch, soon. Where too many are waiting only its dictionary entries are kept."""
         paths, streams, records = batch
-        whole = (self._owed[0] + paths, self._owed[1] + streams, records)
-        self._owed = ([], [], b"")
-        try:
-            self._queue.put_nowait(whole)
-        except Full:
-            self._owed = (whole[0], whole[1], b"")
-            self._on_dropped(len(records) // ACCESS.itemsize)
+        count = len(records) // ACCESS.itemsize
+        with self._lock:
+            if self._waiting_records + count > WAITING_LIMIT_RECORDS:
+                self._on_dropped(count)
+                records, count = b"", 0
+            self._waiting.append((paths, streams, records))
+            self._waiting_records += count
+        if not self._wake.is_set():
+            self._wake.set()
 
     def close(self) -> None:
         """Write what is waiting."""
-        self._queue.put(None)
+        self._end.set()
+        self._wake.set()
         self._thread.join(timeout=5)
 
-    def _write(self) -> None:
+    def _run(self) -> None:
         try:
             with TraceWriter(self._directory, self._limit_bytes) as writer:
-                while True:
-                    try:
-                        batch = self._queue.get(timeout=IDLE_FLUSH_S)
-                    except Empty:
-                        writer.flush()
-                        batch = self._queue.get()
-                    if batch is None:
-                        return
-                    paths, streams, records = batch
-                    writer.append(paths, streams, np.frombuffer(records, ACCESS))
+                while not self._end.is_set():
+                    self._wake.wait()
+                    self._end.wait(GATHER_S)
+                    self._wake.clear()
+                    self._write(writer)
+                self._write(writer)
         except (OSError, TraceError) as error:
             log.warning("the trace is no longer written: %s", error)
-            while self._queue.get() is not None:
-                pass
+            while not self._end.wait(GATHER_S):
+                self._take()
+
+    def _write(self, writer: TraceWriter) -> None:
+        paths, streams, records = self._take()
+        writer.append(paths, streams, np.frombuffer(records, ACCESS))
+        writer.flush()
+
+    def _take(self) -> Batch:
+        """All that is waiting, as one batch."""
+        with self._lock:
+            waiting, self._waiting, self._waiting_records = self._waiting, [], 0
+        return (
+            [path for batch in waiting for path in batch[0]],
+            [stream for batch in waiting for stream in batch[1]],
+            b"".join(batch[2] for batch in waiting),
+        )
