@@ -133,7 +133,10 @@ class Descriptors:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         directory, name = place
         with self.path(directory) as directory_fd:
-            fd = os.open(name, flags, dir_fd=directory_fd)
+            try:
+                fd = os.open(name, flags, dir_fd=directory_fd)
+            except FileNotFoundError:  # the name went behind our back: have the kernel look again
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
         try:
             self._check(inode, fd)
         except OSError:

@@ -72,7 +72,13 @@ class Source:
         """The attributes of the inode itself, whatever its name is now; through its descriptor where it has one."""
         if inode.path_fd is None and not inode.is_unlinked and inode.place is not None:
             directory, name = inode.place
-            return self.lookup(directory, name)
+            try:
+                return self.lookup(directory, name)
+            except FileNotFoundError:
+                if inode.reader_fd is None:
+                    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
+            with self._timed("getattr"), self.descriptors.reader(inode) as fd:
+                return Attributes.of(os.stat(fd))  # its name went, but it is open
         with self._timed("getattr"), self.descriptors.path(inode) as fd:
             return Attributes.of(os.stat(fd))
 

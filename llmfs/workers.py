@@ -44,7 +44,7 @@ class Workers:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `call(*args)` made in a thread; its exception is raised here.
 
-        Not cancellable: a system call cannot be taken back, and its result may own a descriptor.
+        Cancelled, it is left to itself and its result is dropped: a source that hangs must not hold up an unmount.
         """
         if self._token is None:
             self._token = trio.lowlevel.current_trio_token()
@@ -54,9 +54,15 @@ class Workers:
             threading.Thread(
                 target=self._work, name=f"{self._name}-{self._threads}", args=(self._token,), daemon=True
             ).start()
-        self._queue.put((call, args, kwargs, trio.lowlevel.current_task()))
+        waiter: list[trio.lowlevel.Task] = [trio.lowlevel.current_task()]
+        self._queue.put((call, args, kwargs, waiter))
+
+        def abandon(_: Any) -> trio.lowlevel.Abort:
+            waiter.clear()
+            return trio.lowlevel.Abort.SUCCEEDED
+
         try:
-            return await trio.lowlevel.wait_task_rescheduled(_not_abortable)  # type: ignore[no-any-return]
+            return await trio.lowlevel.wait_task_rescheduled(abandon)  # type: ignore[no-any-return]
         finally:
             self._busy -= 1
 
@@ -69,15 +75,16 @@ class Workers:
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
         take = self._queue.get
         while True:
-            call, args, kwargs, task = take()
+            call, args, kwargs, waiter = take()
             result = outcome.capture(call, *args, **kwargs)
             try:
-                token.run_sync_soon(trio.lowlevel.reschedule, task, result)
+                token.run_sync_soon(_deliver, waiter, result)
             except trio.RunFinishedError:
                 return
             # Do not hold on to the last job's objects while waiting for the next.
-            del call, args, kwargs, task, result
+            del call, args, kwargs, waiter, result
 
 
-def _not_abortable(_: Any) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.FAILED
+def _deliver(waiter: list[trio.lowlevel.Task], result: "outcome.Outcome[Any]") -> None:
+    if waiter:
+        trio.lowlevel.reschedule(waiter.pop(), result)
