@@ -288,9 +288,15 @@ class Metadata:
         inode.checked_ns = 0
         self._keep_attributes(inode)
 
-    def saw(self, inode: Inode, attributes: Attributes) -> None:
-        """Attributes of the inode came by on another way."""
-        self._take_attributes(inode, attributes)
+    def distrust(self, inode: Inode) -> None:
+        """The source said ESTALE: what we believed of the inode and its name is wrong. The kernel will look again."""
+        inode.checked_ns = 0
+        if inode.place is not None:
+            directory, name = inode.place
+            directory.checked_ns = 0
+            if directory.children is not None:
+                directory.children.pop(name, None)
+            self._store.delete("names", directory.id.to_bytes(8, "big") + name)
 
     # --- asking the source
 

@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 STATUS_XATTR = b"user.llmfs.status"
 _RENAME_EXCHANGE = 2
+_ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
 
 
 class Handle:
@@ -74,6 +75,8 @@ def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
                 raise
             except OSError as error:
                 self._metrics.request_error[operation].inc()
+                if error.errno == errno.ESTALE:
+                    self._distrust(operation, args[0])
                 raise FUSEError(error.errno or errno.EIO) from None
             except Exception:
                 log.exception("%s failed", operation)
@@ -516,6 +519,17 @@ class Operations(pyfuse3.Operations):
             raise
 
     # --- answers
+
+    def _distrust(self, operation: str, number: object) -> None:
+        """A request about an inode or a handle ended in ESTALE."""
+        assert isinstance(number, int)
+        if operation in _ON_HANDLES:
+            handle = self._handles.get(number)
+            inode = handle.inode if handle is not None else None
+        else:
+            inode = self._metadata.inodes.get(number)
+        if inode is not None:
+            self._metadata.distrust(inode)
 
     def _handle(self, handle: Handle) -> int:
         number = self._next_handle
