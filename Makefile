@@ -37,7 +37,10 @@ demo: .venv/.installed ## Run a real program from a slow directory: raw, through
 
 .PHONY: test
 test: check .venv/.tests-installed ## Check, then run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@scratch=$$(mktemp -d -t llmfs-tests-XXXXXX)
+	# rm, for the tests make trees too deep for Python's rmtree; a mount that one left is for its own clean-up.
+	trap 'rm -rf --one-file-system "$$scratch"' EXIT
+	PYTEST_DEBUG_TEMPROOT=$$scratch $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
 check: .venv/.installed ## Lint, formatting, types, and which package may import which
