@@ -12,6 +12,7 @@ import io
 import json
 import os
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,6 +42,7 @@ _OUT = {Op.ABSENT: "OPEN_ENOENT", Op.GETATTR: "STAT"}
 
 BATCH = 4096
 _LENGTH_MAX = (1 << 32) - 1
+_SPAN_MAX = 1 << 42  # 4 TiB, a thousand records: a longer one is a mistake
 
 
 def read_any(path: str | os.PathLike[str]) -> Iterator[Batch]:
@@ -57,7 +59,7 @@ def read_csv(path: str | os.PathLike[str]) -> Iterator[Batch]:
     """Accesses of a CSV. A READ or MMAP of zero bytes (the end of a file) is kept as a record of length 0."""
     builder = _Builder()
     with _text(path) as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(_lines(path, file))
         if reader.fieldnames is None or not set(CSV_COLUMNS) <= set(reader.fieldnames):
             raise TraceError(f"{path}: the columns must be {','.join(CSV_COLUMNS)}")
         try:
@@ -103,7 +105,7 @@ def read_chrome(path: str | os.PathLike[str]) -> Iterator[Batch]:
         "stat": Op.GETATTR,
     }
     with _text(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(path, file), 1):
             text = line.strip().rstrip(",")
             if not text.startswith("{"):
                 continue
@@ -275,8 +277,8 @@ class _Builder:
         number = self._ids.get(path)
         if number is None:
             number = self._ids[path] = self.paths.intern_path(path)
-        if offset < 0 or length < 0:
-            raise ValueError("a negative offset or length")
+        if not 0 <= offset < 1 << 62 or not 0 <= length <= _SPAN_MAX:
+            raise ValueError("an offset or a length that no file has")
         while length > _LENGTH_MAX:  # the record's field is 32 bits wide
             self.rows.append((time_ns, offset, _LENGTH_MAX, 0, number, stream, op, 0, flags, 0))
             offset, length = offset + _LENGTH_MAX, length - _LENGTH_MAX
@@ -302,6 +304,14 @@ def _text(path: str | os.PathLike[str]) -> TextIO:
     else:
         raw = Path(path).open("rb")  # noqa: SIM115  closed with the wrapper
     return io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _lines(path: str | os.PathLike[str], file: TextIO) -> Iterator[str]:
+    """The lines of a file that may be no gzip at all, or end in the middle."""
+    try:
+        yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise TraceError(f"{path}: {error}") from error
 
 
 def _nanoseconds(text: str) -> int:

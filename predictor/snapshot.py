@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor.candidates.history import History
+from predictor.candidates.successors import alone, pair, within
 from predictor.events import PathTable
 from predictor.tracker import HORIZONS
 
@@ -42,7 +43,50 @@ def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     arrays |= engine.directories.arrays()
     if with_examples:
         arrays |= {f"example_{name}": array for name, array in engine.examples.arrays().items()}
-    return arrays
+    is_cut = visits < engine.history.end - engine.history.first
+    return _pruned(arrays) if is_cut or len(engine.paths) > PATHS_MAX else arrays
+
+
+def _pruned(arrays: Arrays) -> Arrays:
+    """The same memory with only the paths that its visits name. Successors are left out: they are counted again."""
+    parents = np.concatenate([[0], arrays["path_parents"]]).astype(np.int64)
+    keep = np.zeros(len(parents), np.bool_)
+    level = np.unique(arrays["visit_path"].astype(np.int64))
+    while not keep[level].all():
+        keep[level] = True
+        level = np.unique(parents[level])
+    keep[0] = True
+    number = np.cumsum(keep) - 1  # old id -> new id, where kept
+    lengths = np.concatenate([[0], arrays["path_lengths"]]).astype(np.int64)
+    pruned = dict(arrays)
+    pruned["path_parents"] = number[parents[keep][1:]].astype(np.uint32)
+    pruned["path_lengths"] = lengths[keep][1:].astype(np.uint16)
+    pruned["path_names"] = arrays["path_names"][np.repeat(keep, lengths)]
+    pruned["visit_path"] = number[arrays["visit_path"].astype(np.int64)].astype(np.uint32)
+    pruned["successors"] = np.zeros((0, 3), np.int64)
+    for name in ("sizes", "uses"):
+        table = np.asarray(arrays[name], np.int64)
+        table = table[keep[table[:, 0]]]
+        table[:, 0] = number[table[:, 0]]
+        pruned[name] = table
+    pruned |= {"directories": np.zeros((0, 7), np.int64), "directory_children": np.zeros(0, np.uint32)}
+    pruned["directory_folders"] = np.zeros(0, np.uint8)
+    return pruned
+
+
+def _count_successors(engine: "Engine") -> None:
+    """Counts successors again from the visits."""
+    history = engine.history
+    for position in range(history.first, history.end):
+        slot = position % history.capacity
+        before = history.previous[slot]
+        if before in history and before:
+            path, last = history.path[slot], history.path[before % history.capacity]
+            second = history.previous[before % history.capacity]
+            earlier = history.path[second % history.capacity] if second and second in history else -1
+            engine.successors.observe(pair(earlier, last), path)
+            engine.successors.observe(within(history.command[slot], last), path)
+            engine.successors.observe(alone(last), path)
 
 
 def give_back(engine: "Engine", arrays: Arrays) -> None:
@@ -51,6 +95,8 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
     known = len(engine.paths)
     _load_history(engine.history, arrays, known)
     engine.successors.load([tuple(row) for row in _table(arrays["successors"], 3, known, 1).tolist()])
+    if not len(engine.successors):
+        _count_successors(engine)
     engine.sizes.update(_table(arrays["sizes"], 2, known, 0).tolist())
     engine.uses.update({p: (n, at) for p, n, at in _table(arrays["uses"], 3, known, 0).tolist()})
     reuse = np.asarray(arrays["reuse"], np.float64)

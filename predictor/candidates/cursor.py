@@ -17,7 +17,7 @@ from predictor.candidates.history import History
 
 WINDOW_MAX = 512
 WINDOW_PROVEN = 2048
-PROVEN_HITS = 64
+PROVEN_HITS = 24
 """After so many hits with hardly a miss it looks further ahead still: large files need the time."""
 
 WINDOW_START = 32

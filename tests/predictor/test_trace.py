@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from predictor.events import ACCESS, Op
@@ -133,10 +133,12 @@ def test_an_empty_directory_is_no_trace(tmp_path: Path) -> None:
         list(read_trace(tmp_path))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    directory = tmp_path_factory.mktemp("fuzz")
+def test_any_bytes_are_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    directory = tmp_path
+    for old in segments(directory):
+        old.unlink()
     with TraceWriter(directory, 1 << 20) as writer:
         writer.append(NAMES, STREAMS, some(20))
     (file,) = segments(directory)
@@ -152,18 +154,16 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         pass
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200))
-def test_a_chunk_with_a_right_checksum_and_any_content_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, raw: bytes
-) -> None:
+def test_a_chunk_with_a_right_checksum_and_any_content_is_refused(tmp_path: Path, raw: bytes) -> None:
     import struct
 
     import xxhash
     import zstandard
 
     packed = zstandard.ZstdCompressor().compress(raw)
-    file = tmp_path_factory.mktemp("fuzz") / "00000001.trace"
+    file = tmp_path / "00000001.trace"
     head = struct.pack("<IIIQ", 0x4B4E4843, len(packed), len(raw), xxhash.xxh3_64_intdigest(packed))
     file.write_bytes(b"LLMFSTRC\x01\x00\x00\x00" + head + packed)
     with pytest.raises(TraceError):
