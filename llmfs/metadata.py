@@ -41,7 +41,11 @@ from predictor.events import Tier
 
 log = logging.getLogger(__name__)
 
-TABLES = ("names", "inodes", "listings", "links", "counters")
+RECORDS = ("names", "inodes", "listings", "links")
+TABLES = (*RECORDS, "counters")
+CHILDREN_LIMIT = 65_536
+"""Names of one directory kept in memory; LMDB has them all."""
+
 ALLOCATED_IDS = 1 << 62
 """Ids that we give out start here, beyond any inode number seen in practice."""
 
@@ -451,6 +455,8 @@ class Metadata:
 
     def _remember(self, directory: Inode, name: bytes, inode_id: int) -> None:
         assert directory.children is not None
+        if len(directory.children) >= CHILDREN_LIMIT:
+            directory.children.clear()
         entry = directory.children[name] = Entry(inode_id, self._now_ns(), directory.generation)
         self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
 

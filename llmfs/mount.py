@@ -31,7 +31,7 @@ from llmfs.errors import MountError
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
-from llmfs.metadata import TABLES, Metadata
+from llmfs.metadata import RECORDS, TABLES, Metadata
 from llmfs.metrics import Metrics
 from llmfs.operations import Operations
 from llmfs.policy.eviction import Resident
@@ -88,7 +88,9 @@ class Mount:
             raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
 
         self.speed = SourceSpeed(self.source.filesystem_type)
-        self._meta_store = Store(os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc)
+        self._meta_store = Store(
+            os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS
+        )
         self._block_store = Store(
             os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
         )

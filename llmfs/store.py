@@ -3,8 +3,8 @@
 *Written behind.* `put` and `delete` take effect at once for `get` and reach LMDB from a thread of the store's own, a batch
 a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache.
 
-*Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is told) and
-nothing else.
+*Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is told);
+tables named in `expendable` are emptied then, for records that nobody evicts one by one.
 
 *Failing open.* No method raises for a fault of the disk or of LMDB. A fault is logged once and counted through
 `on_fault`; after `FAULTS_BEFORE_DOWN` of them the store is down, answers nothing, and the mount reads from the source.
@@ -31,6 +31,9 @@ PENDING_LIMIT_BYTES = 64 << 20
 GATHER_S = 0.05
 """How long a batch is gathered: a transaction costs about 100 us, and `get` sees what is waiting anyway."""
 
+TRANSACTION_SHARE = 64
+"""A transaction writes at most this part of the map: with larger ones mixed sizes fill it at 88% (measured)."""
+
 Key = tuple[str, bytes]
 """The name of a table, and a key in it."""
 
@@ -54,8 +57,10 @@ class Store:
         limit_bytes: int,
         on_fault: Callable[[], None] = lambda: None,
         on_lost: Callable[[list[Key]], None] = lambda keys: None,
+        expendable: tuple[str, ...] = (),
     ) -> None:
         self._path = path
+        self._expendable = expendable
         self._limit_bytes = limit_bytes
         self._on_fault = on_fault
         self._on_lost = on_lost
@@ -203,7 +208,8 @@ class Store:
         environment = self._env
         if environment is None:
             return
-        # Space that a transaction frees can only be used by the next one, so what goes goes first.
+        # Space that a transaction frees can be used by the next but one: what goes goes first, what comes comes in
+        # transactions that are small beside the map.
         deletes = [key for key, value in batch.items() if value is None]
         puts = [(key, value) for key, value in batch.items() if value is not None]
         try:
@@ -211,15 +217,33 @@ class Store:
                 with environment.begin(write=True) as transaction:
                     for table, key in deletes:
                         transaction.delete(key, db=self._tables[table])
-            if puts:
+            while puts:
+                count, size = 0, 0
+                while count < len(puts) and size < self._limit_bytes // TRANSACTION_SHARE:
+                    size += len(puts[count][1])
+                    count += 1
                 with environment.begin(write=True) as transaction:
-                    for (table, key), value in puts:
+                    for (table, key), value in puts[:count]:
                         transaction.put(key, value, db=self._tables[table])
+                del puts[:count]
         except lmdb.MapFullError:
             self._on_lost([key for key, _ in puts])
+            self._empty(environment)
         except lmdb.Error as error:
             self._fault("write", error)
             self._on_lost([key for key, _ in puts])
+
+    def _empty(self, environment: lmdb.Environment) -> None:
+        """Start the expendable tables anew."""
+        if not self._expendable:
+            return
+        log.info("the cache in %s is full: starting it anew", self._path)
+        try:
+            with environment.begin(write=True) as transaction:
+                for table in self._expendable:
+                    transaction.drop(self._tables[table], delete=False)
+        except lmdb.Error as error:
+            self._fault("empty", error)
 
     def _fault(self, doing: str, error: Exception) -> None:
         self._faults += 1
