@@ -14,7 +14,7 @@ What lives here is pure: no I/O, no clock (time comes in with the accesses), no 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,22 +27,15 @@ from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPEN
 from predictor.candidates.successors import Successors, alone, pair, within
 from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
-from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, extension_bucket, row, token
+from predictor.features import extension_bucket, token
+from predictor.outstanding import Outstanding
 from predictor.plan import PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
+from predictor.ranking import Ranker, Ranking
 from predictor.snapshot import Arrays, give_back, take
 from predictor.streams import CONTINUATIONS_MAX, StreamState
-from predictor.tracker import HORIZONS, OVERALL, Group, Prediction, Prior, Tracker, bucket_of
-
-Matrix = npt.NDArray[np.float32]
-
-
-class Ranker(Protocol):
-    """The network: probabilities of use within each horizon."""
-
-    def __call__(self, tokens: Matrix, candidates: Matrix) -> Matrix:
-        """tokens (TOKENS, TOKEN_FEATURES), candidates (N, CANDIDATE_FEATURES) -> (N, len(HORIZONS))."""
+from predictor.tracker import HORIZONS, Group, Prediction, Prior, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +79,16 @@ class Engine:
         self._together = Follower(self.history, interleaved=True)
         self._touched: dict[int, StreamState] = {}
         self._waiting: deque[PlanItem] = deque(maxlen=4096)  # sequential ranges and footprints, ready to be answered
-        self._outstanding: OrderedDict[int, tuple[int, Ranges, bool]] = OrderedDict()
+        self._outstanding = Outstanding(
+            self.limits.outstanding, self.limits.planned_again_ns, self.limits.used_again_ns
+        )
         self.sizes: dict[int, int] = {}
         self.uses: dict[int, tuple[int, int]] = {}  # path -> (visits, clock of the last)
         self._scored: OrderedDict[int, None] = OrderedDict()  # touched since scores() was asked
         self.reuse: list[list[float]] = [[2.0, 1.0] for _ in range(8)]  # by log2 of visits: visits, visited again
+        self._ranking = Ranking(
+            self.paths, self._proposer, self.prior, self.tracker, self.examples, self.sizes, self.uses
+        )
         self._now_ns = 0
         self.begin_session()
 
@@ -153,8 +151,7 @@ class Engine:
             if outcome == 3:
                 known = self._find(path)
                 if known is not None:
-                    for want in Want:
-                        self._outstanding.pop(known * 4 + want, None)
+                    self._outstanding.withdraw(known)
 
     def _find(self, path: bytes) -> int | None:
         current: int | None = ROOT
@@ -211,8 +208,7 @@ class Engine:
                 self.sizes[path] = offset
             self._visit(stream, path, ATTRIBUTES, time_ns)
         elif op in _CHANGES:
-            for want in Want:
-                self._outstanding.pop(path * 4 + want, None)
+            self._outstanding.withdraw(path)
 
     def _visit(self, stream: StreamState, path: int, flags: int, time_ns: int) -> int:
         """`stream` used `path` in the way of `flags`: the position of the visit, new or continued."""
@@ -229,10 +225,7 @@ class Engine:
         self.counters["visits"] += 1
         self.tracker.tick(stream.group)
         self.tracker.use(path)
-        for want in (Want.ATTRIBUTES, Want.LISTING, Want.DATA):
-            known = self._outstanding.get(path * 4 + want)
-            if known is not None:
-                self._outstanding[path * 4 + want] = (self._now_ns, known[1], True)
+        self._outstanding.used(path, self._now_ns)
         matched, skipped = stream.follower.visit(path, stream.previous, stream.command)
         self._together.visit(path, history.end - 1, stream.command)
         for old in skipped[-64:]:
@@ -402,70 +395,14 @@ class Engine:
         return (cell[3] + 4 * cursor.confidence) / (cell[0] + 4)
 
     def _rank(self, stream: StreamState, items: deque[PlanItem]) -> None:
-        candidates = self._proposer.candidates(stream)
-        stream.proposals = {c.path: {name: rank for name, (rank, _) in c.generators.items()} for c in candidates}
-        if not candidates:
-            return
-        self.counters["ranked"] += 1
-        cells = []
-        for candidate in candidates:
-            own = [
-                (generator, bucket_of(rank, confidence))
-                for generator, (rank, confidence) in candidate.generators.items()
-            ]
-            cells.append(own)
-            chances = []
-            for horizon in range(len(HORIZONS)):
-                missing = 1.0
-                for generator, bucket in own:
-                    missing *= 1 - self.prior.probability(generator, bucket, horizon)
-                chances.append(1 - missing)
-            candidate.probability = (chances[0], chances[1], chances[2])
-        tokens, rows = self._inputs(stream, candidates)
-        prior = np.array([c.probability for c in candidates], np.float32)
-        scores = self.ranker(tokens, rows) if self.ranker is not None else prior
-        example = self.examples.begin(tokens, rows, prior)
-        order = np.argsort(-scores[:, 1], kind="stable").tolist()
-        for index in order:
-            candidate = candidates[index]
-            if example is not None or not self.tracker.is_expected(candidate.path, stream.group, HORIZONS[0]):
-                counted = [self.prior.cell(generator, bucket) for generator, bucket in cells[index]]
-                counted += [self.prior.cell(generator, OVERALL) for generator in candidate.generators]
-                resolve = example.resolver(index) if example is not None else None
-                self.tracker.expect(Prediction(candidate.path, stream.group, counted, resolve))
-            horizon = next((h for h, p in zip(HORIZONS, scores[index], strict=True) if p >= 0.5), HORIZONS[1])
-            score = float(scores[index, HORIZONS.index(horizon)])
+        ranked = self._ranking.rank(stream, self.ranker, self.counters["visits"])
+        self.counters["ranked"] += bool(ranked)
+        for candidate, score, horizon in ranked:
             if score < self.limits.min_score:
                 continue
             flags, ranges = self._proposer.footprint(candidate.path, stream.path)
-            best = min(candidate.generators, key=lambda g: candidate.generators[g][0])
+            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             self._ready(candidate.path, flags, ranges, score, horizon, best, items)
-
-    def _inputs(self, stream: StreamState, candidates: list[Candidate]) -> tuple[Matrix, Matrix]:
-        tokens = np.zeros((TOKENS, TOKEN_FEATURES), np.float32)
-        tokens[TOKENS - len(stream.tokens) :] = list(stream.tokens)
-        clock = self.counters["visits"]
-        rows = []
-        for candidate in candidates:
-            path = candidate.path
-            visits, last = self.uses.get(path, (0, 0))
-            same_extension, same_directory, share, is_set, reads = self._proposer.numbers(candidate, stream)
-            rows.append(
-                row(
-                    candidate,
-                    extension_bucket(self.paths.name(path)),
-                    same_extension,
-                    same_directory,
-                    self.sizes.get(path, 0),
-                    visits,
-                    clock - last if visits else -1,
-                    share,
-                    is_set,
-                    reads,
-                    visits > 0,
-                )
-            )
-        return tokens, np.array(rows, np.float32)
 
     def _ready(
         self,
@@ -479,24 +416,8 @@ class Engine:
     ) -> bool:
         """Adds what `flags` and `ranges` say of `path` to `items`, unless it was planned or used just now."""
         want = Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
-        key = path * 4 + want
-        known = self._outstanding.get(key)
-        if known is not None:
-            at_ns, planned, is_used = known
-            age = self._now_ns - at_ns
-            if age < (self.limits.used_again_ns if is_used else self.limits.planned_again_ns):
-                if want is not Want.DATA:
-                    return False
-                both = byte_ranges.union(planned, ranges)
-                if both == planned:
-                    return False
-                self._outstanding[key] = (at_ns, both, is_used)
-            else:
-                self._outstanding[key] = (self._now_ns, ranges, False)
-        else:
-            self._outstanding[key] = (self._now_ns, ranges, False)
-            if len(self._outstanding) > self.limits.outstanding:
-                self._outstanding.popitem(last=False)
+        if not self._outstanding.admit(path, want, ranges, self._now_ns):
+            return False
         name = self.paths.path(path)
         if want is Want.DATA:
             for start, end in ranges:

@@ -27,10 +27,11 @@ from predictor import ranker
 from predictor.baselines.last_successor import LastSuccessor
 from predictor.baselines.order2 import Order2
 from predictor.baselines.siblings import Siblings
-from predictor.engine import Engine, Ranker
+from predictor.engine import Engine
 from predictor.events import FLAG_WRITE, Op, PathTable, Stream
 from predictor.interchange import read_any
 from predictor.plan import PlanItem, Want
+from predictor.ranking import Ranker
 from predictor.trace import Batch, Records
 
 BURST = 8

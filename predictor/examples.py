@@ -65,11 +65,13 @@ class Examples:
         self._rankings = 0
         self.every = 4  # rankings a logged one
 
-    def begin(self, tokens: Matrix, rows: Matrix, prior: Matrix) -> Example | None:
-        """An example for this ranking, or None where it is not to be logged."""
+    def is_due(self) -> bool:
+        """Asked once a ranking: whether this one is to be logged."""
         self._rankings += 1
-        if self._rankings % self.every or self._open >= OPEN_MAX:
-            return None
+        return self._rankings % self.every == 0 and self._open < OPEN_MAX
+
+    def begin(self, tokens: Matrix, rows: Matrix, prior: Matrix) -> Example:
+        """An example for this ranking."""
         self._open += 1
         return Example(self, tokens, rows, prior)
 

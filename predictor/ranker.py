@@ -31,7 +31,7 @@ class WeightsError(ValueError):
 
 
 class NetworkRanker:
-    """Scores candidates: predictor.engine.Ranker by the network."""
+    """Scores candidates: predictor.ranking.Ranker by the network."""
 
     def __init__(self, weights: Weights) -> None:
         """Raises WeightsError for weights that do not fit."""
