@@ -34,4 +34,6 @@ class MountConfig:
     metrics_port: int | None = None  # None: no endpoint; 0: any free port
     read_only: bool = False
     allow_other: bool = False
+    source_timeout_s: float | None = None  # a request that waits longer for the source ends in ETIMEDOUT
+    is_offline_ok: bool = False  # mount although the source is not there
     fuse_options: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from llmfs.local_rules import LocalRules
 from llmfs.metadata import RECORDS, TABLES, Metadata
 from llmfs.metrics import Metrics
 from llmfs.operations import Operations
+from llmfs.patience import Patience
 from llmfs.policy.eviction import Resident
 from llmfs.policy.speed import SourceSpeed
 from llmfs.predictor_link import PredictorLink
@@ -100,6 +101,7 @@ class Mount:
         self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
         self.kernel = KernelCache()
+        self.patience = Patience(config.source_timeout_s)
         self.metadata = Metadata(
             self.source,
             self._meta_store,
@@ -157,6 +159,7 @@ class Mount:
                 rules,
                 self.recorder,
                 self.kernel,
+                self.patience,
                 self.metrics,
                 self._config.read_only,
                 lambda: json.dumps(self.status()).encode(),
@@ -168,6 +171,9 @@ class Mount:
                 self.blocks.load_index(self._token)
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self.prefetcher.run)
+                nursery.start_soon(self.patience.run)
+                nursery.start_soon(self.demand.tend)
+                nursery.start_soon(self.prefetch_workers.tend)
                 nursery.start_soon(self._stop_on_signal)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)

@@ -28,6 +28,7 @@ from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
+from llmfs.patience import Patience
 from llmfs.recorder import Recorder
 from llmfs.source import Source
 from llmfs.workers import Workers
@@ -47,10 +48,11 @@ _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir"
 class Handle:
     """An open file or directory."""
 
-    __slots__ = ("fd", "inode", "is_append", "is_dirty", "listing", "readahead", "stream")
+    __slots__ = ("fd", "inode", "is_append", "is_dirty", "listing", "pid", "readahead", "stream")
 
-    def __init__(self, inode: Inode, stream: int) -> None:
+    def __init__(self, inode: Inode, stream: int, pid: int) -> None:
         self.inode = inode
+        self.pid = pid
         self.stream = stream
         self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
         self.is_append = False
@@ -63,14 +65,14 @@ Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 
 
 def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
-    """Time the handler and answer with an errno where it raises."""
+    """Time the handler, watch over its wait, and answer with an errno where it raises."""
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
         @functools.wraps(handler)
         async def answer(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
             started_s = time.perf_counter()
             try:
-                return await handler(self, *args, **kwargs)
+                return await self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
             except FUSEError:
                 raise
             except OSError as error:
@@ -105,6 +107,7 @@ class Operations(pyfuse3.Operations):
         rules: LocalRules,
         recorder: Recorder,
         kernel: KernelCache,
+        patience: Patience,
         metrics: Metrics,
         is_read_only: bool,
         status: Callable[[], bytes],
@@ -117,6 +120,7 @@ class Operations(pyfuse3.Operations):
         self._rules = rules
         self._recorder = recorder
         self._kernel = kernel
+        self._patience = patience
         self._metrics = metrics
         self._is_read_only = is_read_only
         self._status = status
@@ -316,7 +320,7 @@ class Operations(pyfuse3.Operations):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         _, tier = await self._metadata.attributes(node, self._demand)
         self._metrics.metadata[tier].inc()
-        handle = Handle(node, self._recorder.stream_of(ctx.pid))
+        handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
         if is_writing:
             if flags & os.O_TRUNC:
                 self._content.changed(node)
@@ -351,7 +355,7 @@ class Operations(pyfuse3.Operations):
         fd, attributes = await self._demand.run(self._source.create, directory, name, flags, mode, _caller(ctx))
         entry = self._made(Op.CREATE, directory, name, attributes, ctx)
         node = self._metadata.inode(entry.st_ino)
-        handle = Handle(node, self._recorder.stream_of(ctx.pid))
+        handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
         handle.fd = fd
         handle.is_append = bool(flags & os.O_APPEND)
         keeps_cache = node.kernel_generation == node.generation
@@ -434,7 +438,7 @@ class Operations(pyfuse3.Operations):
     @answers("opendir")
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = self._metadata.inode(inode)
-        return self._handle(Handle(node, self._recorder.stream_of(ctx.pid)))
+        return self._handle(Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid))
 
     @answers("readdir")
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -519,6 +523,14 @@ class Operations(pyfuse3.Operations):
             raise
 
     # --- answers
+
+    def _pid(self, arguments: tuple[object, ...]) -> int:
+        """The thread that made a request; of a request on a handle, the one that opened it."""
+        last = arguments[-1]
+        if isinstance(last, RequestContext):
+            return last.pid
+        handle = self._handles.get(arguments[0]) if isinstance(arguments[0], int) else None
+        return handle.pid if handle is not None else 0
 
     def _distrust(self, operation: str, number: object) -> None:
         """A request about an inode or a handle ended in ESTALE."""

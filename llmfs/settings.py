@@ -41,6 +41,7 @@ class Settings:
     metrics_port: int | None = None
     read_only: bool | None = None
     allow_other: bool | None = None
+    source_timeout: float | None = None
     fuse_options: tuple[str, ...] = ()
 
     def over(self, other: "Settings") -> "Settings":
@@ -65,6 +66,9 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
     port = settings.metrics_port
     if port is not None and not 0 <= port <= 65535:
         raise UsageError(f"{port} is no port: --metrics-port takes 0 (any free one) to 65535")
+    timeout_s = settings.source_timeout
+    if timeout_s is not None and not 0 < timeout_s < 1e6:
+        raise UsageError(f"{timeout_s} is no time-out: --source-timeout takes seconds, more than 0")
     return MountConfig(
         source=source,
         mountpoint=mountpoint,
@@ -75,6 +79,7 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         metrics_port=port,
         read_only=bool(settings.read_only),
         allow_other=bool(settings.allow_other),
+        source_timeout_s=timeout_s,
         fuse_options=settings.fuse_options,
     )
 
@@ -163,11 +168,12 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "metrics-port": int,
     "read-only": bool,
     "allow-other": bool,
+    "source-timeout": (int, float),
     "options": (str, list),
 }
 """The keys of a `[mount]` table and what TOML type each takes."""
 
-_KIND_NAMES = {str: "a string", int: "a number", bool: "true or false", list: "a list of strings"}
+_KIND_NAMES = {str: "a string", int: "a number", float: "a number of seconds", bool: "true or false", list: "a list of strings"}
 
 
 def read_file(path: str, source: Path) -> Settings:
@@ -234,9 +240,14 @@ def _judge(settings: Settings) -> None:
     mount_config(Path("/"), Path("/"), dataclasses.replace(settings, cache_dir="/"))
 
 
-def _from_text(key: str, value: str) -> str | int:
+def _from_text(key: str, value: str) -> str | int | float:
     if not value:
         raise UsageError(f"-o {key} needs a value, as in -o {key}=...")
+    if key == "source-timeout":
+        try:
+            return float(value)
+        except ValueError:
+            raise UsageError(f"-o {key} takes seconds, not '{one_line(value)}'") from None
     if _KINDS[key] is not int:
         return value
     if not value.isascii() or not value.isdigit() or len(value) > 9:

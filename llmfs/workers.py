@@ -8,12 +8,16 @@ The threads are daemons: a call that hangs in the source must not keep the proce
 """
 
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 import outcome
 import trio
+
+STUCK_S = 1.0
+THREADS_AT_MOST = 512
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +34,7 @@ class Workers:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._threads = 0
         self._busy = 0
+        self._running: dict[int, float] = {}  # by thread: since when its call runs
         self._token: trio.lowlevel.TrioToken | None = None
 
     @property
@@ -49,11 +54,7 @@ class Workers:
         if self._token is None:
             self._token = trio.lowlevel.current_trio_token()
         self._busy += 1
-        if self._busy > self._threads and self._threads < self._limit:
-            self._threads += 1
-            threading.Thread(
-                target=self._work, name=f"{self._name}-{self._threads}", args=(self._token,), daemon=True
-            ).start()
+        self._grow()
         waiter: list[trio.lowlevel.Task] = [trio.lowlevel.current_task()]
         self._queue.put((call, args, kwargs, waiter))
 
@@ -72,11 +73,36 @@ class Workers:
             return call(*args, **kwargs)
         return await self.run(call, *args, **kwargs)
 
+    async def tend(self) -> None:
+        """See to it that nothing waits behind calls that hang, until cancelled."""
+        while True:
+            await trio.sleep(STUCK_S / 4)
+            while not self._queue.empty() and self._grow():
+                pass
+
+    def _grow(self) -> bool:
+        """Start a thread where a call would have to wait for one, up to the limit. Calls that hang do not count."""
+        if self._queue.qsize() < self._threads - len(self._running):
+            return False
+        if self._threads >= self._limit:
+            since = time.monotonic() - STUCK_S
+            stuck = sum(started < since for started in list(self._running.values()))
+            if self._threads - stuck >= self._limit or self._threads >= THREADS_AT_MOST:
+                return False
+        assert self._token is not None
+        self._threads += 1
+        name = f"{self._name}-{self._threads}"
+        threading.Thread(target=self._work, name=name, args=(self._token,), daemon=True).start()
+        return True
+
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
         take = self._queue.get
+        me = threading.get_ident()
         while True:
             call, args, kwargs, waiter = take()
+            self._running[me] = time.monotonic()
             result = outcome.capture(call, *args, **kwargs)
+            del self._running[me]
             try:
                 token.run_sync_soon(_deliver, waiter, result)
             except trio.RunFinishedError:

@@ -55,6 +55,14 @@ def mount(
     ] = None,
     read_only: Annotated[bool | None, _option("--read-only/--no-read-only", about="Refuse writes.")] = None,
     allow_other: Annotated[bool | None, _option("--allow-other/--no-allow-other", about="Let other users in.")] = None,
+    source_timeout: Annotated[
+        float | None,
+        _option(
+            "--source-timeout",
+            metavar="SECONDS",
+            about="A request that waits longer for the source fails with ETIMEDOUT (default: it waits).",
+        ),
+    ] = None,
     options: Annotated[
         list[str] | None,
         _option("-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."),
@@ -74,6 +82,7 @@ def mount(
         metrics_port=metrics_port,
         read_only=read_only,
         allow_other=allow_other,
+        source_timeout=source_timeout,
     ).over(settings.read_options(options or []))
     if config is not None:
         said = said.over(settings.read_file(config, real_source))
