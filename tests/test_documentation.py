@@ -105,8 +105,9 @@ def test_named_modules_exist(document: Path) -> None:
 @documented
 def test_commands_of_llmfs_parse(document: Path) -> None:
     for words in commands(document.read_text()):
-        if "llmfs" in words[:3] and (words[0] == "llmfs" or words[1:3] == ["-m", "llmfs"]):
-            assert complaint(words[words.index("llmfs") + 1 :]) is None, shlex.join(words)
+        if re.fullmatch(r"(.*/)?llmfs", words[0]) or words[1:3] == ["-m", "llmfs"]:
+            arguments = words[1:] if words[1:2] != ["-m"] else words[3:]
+            assert complaint(arguments) is None, shlex.join(words)
 
 
 @documented
@@ -115,9 +116,26 @@ def test_inline_options_of_llmfs_exist(document: Path) -> None:
     for words in spans(document.read_text()):
         if words[0] == "llmfs" and words[1:]:
             command, rest = resolve(words[1:])
-            known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-            named = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)} - {"--help"}
-            assert named <= known, f"{' '.join(words)}: there is no {', '.join(sorted(named - known))}"
+            known = options(command)
+        elif words[0] == "..." or words[0].startswith("--"):
+            known, rest = set().union(*map(options, all_commands())), words
+        else:
+            continue
+        named = {re.split(r"[=\]]", word.lstrip("["))[0] for word in rest if re.match(r"\[?--?[a-z]", word)} - {
+            "--help"
+        }
+        assert named <= known, f"{' '.join(words)}: there is no {', '.join(sorted(named - known))}"
+
+
+def options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def all_commands() -> Iterator[Any]:
+    waiting: list[Any] = [typer.main.get_command(cli.app)]
+    while waiting:
+        yield (command := waiting.pop())
+        waiting += getattr(command, "commands", {}).values()
 
 
 def resolve(arguments: list[str]) -> tuple[Any, list[str]]:
