@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Attributes(NamedTuple):
-    """The fields of stat(2). Times in nanoseconds since the epoch, sizes in bytes."""
+    """The fields of stat(2). Times in nanoseconds since the epoch, sizes in bytes.
+
+    `dev` is 0 for the file system of the source's root: the number it has changes whenever that is mounted anew.
+    """
 
     mode: int
     nlink: int
@@ -28,7 +31,8 @@ class Attributes(NamedTuple):
     ino: int
 
     @classmethod
-    def of(cls, st: os.stat_result) -> Attributes:
+    def of(cls, st: os.stat_result, root_device: int) -> Attributes:
+        """What stat said, where the source's root lies on `root_device`."""
         return cls(
             st.st_mode,
             st.st_nlink,
@@ -41,7 +45,7 @@ class Attributes(NamedTuple):
             st.st_atime_ns,
             st.st_mtime_ns,
             st.st_ctime_ns,
-            st.st_dev,
+            0 if st.st_dev == root_device else st.st_dev,
             st.st_ino,
         )
 

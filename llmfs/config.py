@@ -21,6 +21,13 @@ class Predictor(StrEnum):
     OFF = "off"
 
 
+class Offline(StrEnum):
+    """What to do where the source is not there when it is to be mounted."""
+
+    FAIL = "fail"
+    OK = "ok"  # mount, serve what is cached, and take up the source when it comes
+
+
 @dataclass(frozen=True, slots=True)
 class MountConfig:
     """Everything that `llmfs mount` decides before it mounts. Paths are absolute and resolved."""

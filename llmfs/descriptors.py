@@ -29,10 +29,11 @@ _PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class Descriptor:
     """An open descriptor, how many calls are using it, and whether it should be closed once none does."""
 
-    __slots__ = ("fd", "is_doomed", "pins")
+    __slots__ = ("epoch", "fd", "is_doomed", "pins")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, epoch: int) -> None:
         self.fd = fd
+        self.epoch = epoch
         self.pins = 1
         self.is_doomed = False
 
@@ -40,15 +41,25 @@ class Descriptor:
 class Descriptors:
     """The descriptors of all inodes: O_PATH ones (`path`) and ones to read file data from (`reader`)."""
 
-    def __init__(self, root: Inode, root_fd: int, limit: int, has_stable_inodes: bool) -> None:
+    def __init__(self, root: Inode, limit: int) -> None:
         self._lock = threading.Lock()
         self._limit = limit
-        self._has_stable_inodes = has_stable_inodes
         self._root = root
-        root.path_fd = Descriptor(root_fd)  # its first pin is never given back
+        self._root_device = -1
+        self._epoch = 0
+        self.has_stable_inodes = True
         self._idle: OrderedDict[Descriptor, tuple[Inode, bool]] = OrderedDict()
         self._closing: SimpleQueue[int] = SimpleQueue()
         threading.Thread(target=self._close_all, name="close", daemon=True).start()
+
+    def reset(self, root_fd: int, root_device: int) -> None:
+        """The root was opened anew: everything that was opened below the old one is of the past."""
+        with self._lock:
+            self._epoch += 1
+            self._root_device = root_device
+            self._root.path_fd = Descriptor(root_fd, self._epoch)  # its first pin is never given back
+            while self._idle:
+                self._discard(*self._idle.popitem())
 
     @contextmanager
     def path(self, inode: Inode) -> Iterator[int]:
@@ -73,11 +84,7 @@ class Descriptors:
     def pin_reader(self, inode: Inode) -> Descriptor | None:
         """What `reader` uses, if it is open already; give it back with `unpin_reader`."""
         with self._lock:
-            descriptor = inode.reader_fd
-            if descriptor is not None:
-                descriptor.pins += 1
-                self._idle.pop(descriptor, None)
-        return descriptor
+            return self._pinned(inode.reader_fd)
 
     def unpin_reader(self, inode: Inode, descriptor: Descriptor) -> None:
         self._release(inode, descriptor, is_reader=True)
@@ -85,10 +92,7 @@ class Descriptors:
     def open(self, inode: Inode, flags: int) -> int:
         """A descriptor of its own for the caller, who closes it. Raises OSError."""
         with self._lock:
-            held = inode.path_fd
-            if held is not None:
-                held.pins += 1
-                self._idle.pop(held, None)
+            held = self._pinned(inode.path_fd)
         if held is not None:
             try:
                 return os.open(f"/proc/self/fd/{held.fd}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
@@ -120,16 +124,24 @@ class Descriptors:
 
     def _acquire_path(self, inode: Inode) -> Descriptor:
         with self._lock:
-            descriptor = inode.path_fd
-            if descriptor is not None:
-                descriptor.pins += 1
-                self._idle.pop(descriptor, None)
-                return descriptor
+            descriptor = self._pinned(inode.path_fd)
+        if descriptor is not None:
+            return descriptor
         return self._keep(inode, self._open_by_name(inode, _PATH_FLAGS), is_reader=False)
+
+    def _pinned(self, descriptor: Descriptor | None) -> Descriptor | None:
+        """With the lock held: the descriptor, pinned, unless there is none or it is of the past."""
+        if descriptor is None or descriptor.epoch != self._epoch:
+            return None
+        descriptor.pins += 1
+        self._idle.pop(descriptor, None)
+        return descriptor
 
     def _open_by_name(self, inode: Inode, flags: int) -> int:
         place = inode.place
-        if place is None or inode.is_unlinked:
+        if place is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))  # the root is not there
+        if inode.is_unlinked:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         directory, name = place
         with self.path(directory) as directory_fd:
@@ -145,45 +157,45 @@ class Descriptors:
         return fd
 
     def _check(self, inode: Inode, fd: int) -> None:
-        if self._has_stable_inodes:
+        if self.has_stable_inodes:
             st = os.fstat(fd)
-            if (st.st_dev, st.st_ino) != (inode.attributes.dev, inode.attributes.ino):
+            dev = 0 if st.st_dev == self._root_device else st.st_dev
+            if (dev, st.st_ino) != (inode.attributes.dev, inode.attributes.ino):
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
     def _keep(self, inode: Inode, fd: int, is_reader: bool) -> Descriptor:
         with self._lock:
-            other = inode.reader_fd if is_reader else inode.path_fd
+            other = self._pinned(inode.reader_fd if is_reader else inode.path_fd)
             if other is None:
-                descriptor = Descriptor(fd)
+                descriptor = Descriptor(fd, self._epoch)
                 if is_reader:
                     inode.reader_fd = descriptor
                 else:
                     inode.path_fd = descriptor
                 return descriptor
-            other.pins += 1
-            self._idle.pop(other, None)
         self.close(fd)  # another thread was faster
         return other
 
     def _release(self, inode: Inode, descriptor: Descriptor, is_reader: bool) -> None:
-        surplus: list[int] = []
         with self._lock:
             descriptor.pins -= 1
             if descriptor.pins:
                 return
-            if descriptor.is_doomed:
-                surplus.append(descriptor.fd)
-            else:
-                self._idle[descriptor] = (inode, is_reader)
-                while len(self._idle) > self._limit:
-                    oldest, (owner, was_reader) = self._idle.popitem(last=False)
-                    if was_reader:
-                        owner.reader_fd = None
-                    else:
-                        owner.path_fd = None
-                    surplus.append(oldest.fd)
-        for fd in surplus:
-            self.close(fd)
+            if descriptor.is_doomed or descriptor.epoch != self._epoch:
+                self._discard(descriptor, (inode, is_reader))
+                return
+            self._idle[descriptor] = (inode, is_reader)
+            while len(self._idle) > self._limit:
+                self._discard(*self._idle.popitem(last=False))
+
+    def _discard(self, descriptor: Descriptor, holder: tuple[Inode, bool]) -> None:
+        """With the lock held: close a descriptor that nobody uses, and have its inode know."""
+        inode, is_reader = holder
+        if is_reader and inode.reader_fd is descriptor:
+            inode.reader_fd = None
+        elif not is_reader and inode.path_fd is descriptor:
+            inode.path_fd = None
+        self.close(descriptor.fd)
 
     def close(self, fd: int) -> None:
         """Close a descriptor soon, without waiting for the source."""

@@ -51,6 +51,15 @@ ALLOCATED_IDS = 1 << 62
 
 STORED_LISTING_LIMIT = 100_000
 
+UNREACHABLE = frozenset(
+    (
+        errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT,
+        errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ENODEV,
+    )
+)  # fmt: skip
+UNREACHABLE_NS = 1_000_000_000
+"""How long the source is taken to be gone before it is asked again."""
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 _ENTRY = struct.Struct("<QqQ")
@@ -93,11 +102,14 @@ class Metadata:
         self._now_ns = now_ns
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
+        self._unreachable_until_ns = 0
         self.revalidations = 0
         self.root = source.root
         inodes.add(self.root)
+        seen = self.root.attributes
         self._restore(self.root)
-        self._take_attributes(self.root, self.root.attributes)
+        if source.is_attached:
+            self._take_attributes(self.root, seen)
 
     # --- asking
 
@@ -114,12 +126,18 @@ class Metadata:
             known = self.known(directory, name)
             if known is not None:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
-        answer, tier = await self._single_flight(
-            ("name", directory.id, name),
-            is_prefetch,
-            lambda: self._ask_name(directory, name, workers),
-        )
-        return answer, tier
+        try:
+            return await self._single_flight(
+                ("name", directory.id, name),
+                is_prefetch,
+                lambda: self._ask_name(directory, name, workers),
+            )
+        except OSError as error:
+            self._bear(error)
+            known = self.known(directory, name)
+            if known is None:
+                raise
+            return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
 
     async def attributes(
         self, inode: Inode, workers: Workers, is_prefetch: bool = False
@@ -127,9 +145,15 @@ class Metadata:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
         if self.is_fresh(inode):
             return inode.attributes, Tier.CACHE
-        return await self._single_flight(
-            ("attributes", inode.id), is_prefetch, lambda: self._ask_attributes(inode, workers)
-        )
+        try:
+            return await self._single_flight(
+                ("attributes", inode.id), is_prefetch, lambda: self._ask_attributes(inode, workers)
+            )
+        except OSError as error:
+            self._bear(error)
+            if not self.is_fresh(inode):
+                raise
+            return inode.attributes, Tier.CACHE
 
     async def listing(self, directory: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[Listing, Tier]:
         """A directory's names. Raises OSError."""
@@ -152,12 +176,21 @@ class Metadata:
         self._store.put("links", link.id.to_bytes(8, "big"), link.generation.to_bytes(8, "big") + target)
         return target, Tier.SOURCE
 
+    def _bear(self, error: OSError) -> None:
+        """While the source cannot be reached nobody can say better than the cache; strict would rather not say."""
+        if error.errno in UNREACHABLE and not self._is_strict:
+            if self._now_ns() > self._unreachable_until_ns + UNREACHABLE_NS:
+                log.warning("the source cannot be reached (%s): serving what is cached", error.strerror)
+            self._unreachable_until_ns = self._now_ns() + UNREACHABLE_NS
+
     # --- knowing
 
     def is_fresh(self, inode: Inode) -> bool:
         """Whether the inode's attributes may be believed now."""
-        return inode.checked_ns > 0 and is_fresh(
-            self._consistency, inode.attributes, inode.checked_ns, self._now_ns()
+        now_ns = self._now_ns()
+        return inode.checked_ns > 0 and (
+            is_fresh(self._consistency, inode.attributes, inode.checked_ns, now_ns)
+            or now_ns < self._unreachable_until_ns
         )
 
     def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
@@ -170,7 +203,9 @@ class Metadata:
             if is_directory_good and listing is not None and name not in listing.index:
                 return ABSENT
             return None
-        is_good = is_directory_good and entry.generation == directory.generation
+        is_good = is_directory_good and (
+            entry.generation == directory.generation or now_ns < self._unreachable_until_ns
+        )
         if entry.inode_id == ABSENT_ID:
             is_good = is_good or is_fresh(self._consistency, directory.attributes, entry.checked_ns, now_ns)
             return ABSENT if is_good else None
@@ -186,7 +221,8 @@ class Metadata:
         if inode.checked_ns <= 0:
             return 0.0
         lives_ns = time_to_live_ns(self._consistency, inode.attributes, inode.checked_ns)
-        return min(max(0, inode.checked_ns + lives_ns - self._now_ns()) / 1e9, 1e6)
+        until_ns = max(inode.checked_ns + lives_ns, self._unreachable_until_ns)
+        return min(max(0, until_ns - self._now_ns()) / 1e9, 1e6)
 
     def inode(self, inode_id: int) -> Inode:
         """The inode of an id that the kernel uses. Raises OSError(ESTALE) where we do not know it."""
@@ -228,12 +264,12 @@ class Metadata:
                 return inode
         if not listed.kind or not self._source.has_stable_inodes:
             return None
-        inode_id = self._id_of(directory, listed.name, listed.ino, self._source.device)
+        inode_id = self._id_of(directory, listed.name, listed.ino, 0)
         inode = self.inodes.get(inode_id)
         if inode is not None:
             return inode if stat.S_IFMT(inode.attributes.mode) == listed.kind else None
         mode = listed.kind | 0o400
-        blank = Attributes(mode, 1, 0, 0, 0, 0, 4096, 0, 0, 0, 0, self._source.device, listed.ino)
+        blank = Attributes(mode, 1, 0, 0, 0, 0, 4096, 0, 0, 0, 0, 0, listed.ino)
         inode = Inode(inode_id, (directory, listed.name), blank)
         self._adopt(inode)
         return inode
@@ -424,7 +460,7 @@ class Metadata:
         return self._has_listing(directory) and name not in directory.listing.index  # type: ignore[union-attr]
 
     def _id_of(self, directory: Inode, name: bytes, ino: int, dev: int) -> int:
-        if self._source.has_stable_inodes and dev == self._source.device and ROOT_ID < ino < ALLOCATED_IDS:
+        if self._source.has_stable_inodes and dev == 0 and ROOT_ID < ino < ALLOCATED_IDS:
             return ino
         entry = self._entry(directory, name)
         if entry is not None and entry.inode_id >= ALLOCATED_IDS:
@@ -461,9 +497,7 @@ class Metadata:
         self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
 
     def _keep_attributes(self, inode: Inode) -> None:
-        # A device's number lasts as long as the mount of the source: its own is stored as 0.
-        dev = 0 if inode.attributes.dev == self._source.device else inode.attributes.dev
-        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes._replace(dev=dev))
+        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes)
         self._store.put("inodes", inode.id.to_bytes(8, "big"), packed)
 
     def _restore(self, inode: Inode) -> bool:
@@ -472,10 +506,9 @@ class Metadata:
         if stored is None or len(stored) != _SEEN.size + PACKED.size:
             return False
         inode.checked_ns, inode.generation = _SEEN.unpack_from(stored)
-        attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
-        if attributes.dev:
+        inode.attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        if inode.attributes.dev:
             inode.checked_ns = 0  # another file system below the source: it may be mounted differently now
-        inode.attributes = attributes._replace(dev=attributes.dev or self._source.device)
         if inode.attributes.is_directory and inode.children is None:
             inode.children = {}
         return True

@@ -83,15 +83,22 @@ class Mount:
         self._token: trio.lowlevel.TrioToken | None = None
         self.metrics = metrics = Metrics()
         descriptors = _raise_descriptor_limit()
-        try:
-            self.source = Source(config.source, max(64, descriptors - DESCRIPTORS_KEPT_BACK), self._observe_source)
-        except OSError as error:
-            raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
-
-        self.speed = SourceSpeed(self.source.filesystem_type)
         self._meta_store = Store(
             os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS
         )
+        try:
+            self.source = Source(
+                config.source,
+                max(64, descriptors - DESCRIPTORS_KEPT_BACK),
+                self._observe_source,
+                (self._meta_store.get("counters", b"source-type") or b"").decode(),
+                config.is_offline_ok,
+            )
+        except OSError as error:
+            self._meta_store.close()
+            raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
+        self._meta_store.put("counters", b"source-type", self.source.filesystem_type.encode())
+        self.speed = SourceSpeed(self.source.filesystem_type)
         self._block_store = Store(
             os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
         )

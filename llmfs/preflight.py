@@ -25,7 +25,8 @@ INSTALL_FUSE = "sudo apt install fuse3 (Fedora: sudo dnf install fuse3)"
 
 def check(config: MountConfig) -> None:
     """Raises LlmfsError with the first thing that stands in the way of this mount. Changes nothing."""
-    _check_source(config.source)
+    if not config.is_offline_ok or os.path.lexists(config.source):
+        _check_source(config.source, config.is_offline_ok)
     _check_mountpoint(config.mountpoint)
     _check_apart(config)
     for complaint in (fuse_device(), fusermount(), allow_other() if config.allow_other else None):
@@ -80,13 +81,15 @@ def allow_other() -> Complaint | None:
     return Complaint("--allow-other is not allowed here", f"echo user_allow_other | sudo tee -a {FUSE_CONFIGURATION}")
 
 
-def _check_source(source: Path) -> None:
+def _check_source(source: Path, is_offline_ok: bool) -> None:
     name = show(source)
     try:
         mode = os.stat(source).st_mode
     except FileNotFoundError:
         raise UsageError(f"there is no source {name}") from None
     except OSError as error:
+        if is_offline_ok:
+            return
         raise MountError(f"cannot read the source {name}: {reason(error)}") from error
     if not stat.S_ISDIR(mode):
         raise UsageError(f"the source {name} is not a directory")

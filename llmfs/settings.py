@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmfs.config import Consistency, MountConfig, Predictor
+from llmfs.config import Consistency, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
 
 DEFAULT_CACHE_SIZE = "10G"
@@ -42,6 +42,7 @@ class Settings:
     read_only: bool | None = None
     allow_other: bool | None = None
     source_timeout: float | None = None
+    offline: str | None = None
     fuse_options: tuple[str, ...] = ()
 
     def over(self, other: "Settings") -> "Settings":
@@ -80,6 +81,7 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         read_only=bool(settings.read_only),
         allow_other=bool(settings.allow_other),
         source_timeout_s=timeout_s,
+        is_offline_ok=_choice(Offline, "offline", settings.offline, Offline.FAIL) is Offline.OK,
         fuse_options=settings.fuse_options,
     )
 
@@ -169,6 +171,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "read-only": bool,
     "allow-other": bool,
     "source-timeout": (int, float),
+    "offline": str,
     "options": (str, list),
 }
 """The keys of a `[mount]` table and what TOML type each takes."""
@@ -255,7 +258,7 @@ def _from_text(key: str, value: str) -> str | int | float:
     return int(value)
 
 
-_Choice = TypeVar("_Choice", Consistency, Predictor)
+_Choice = TypeVar("_Choice", Consistency, Predictor, Offline)
 
 
 def _choice(kind: type[_Choice], option: str, value: str | None, default: _Choice) -> _Choice:

@@ -7,8 +7,10 @@ OSError with the source's own errno.
 
 import ctypes
 import errno
+import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,12 +20,18 @@ from llmfs.descriptors import Descriptors
 from llmfs.identity import Caller, acting_as
 from llmfs.inodes import ROOT_ID, Inode, ListedName
 
+log = logging.getLogger(__name__)
+
 Observe = Callable[[str, float, bool], None]
 """operation, seconds, whether it failed"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
 _UTIME_OMIT = (1 << 30) - 2
+
+RETRY_S = 1.0
+_ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
+_UNSEEN_ROOT = Attributes(stat.S_IFDIR | 0o700, 2, 0, 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0)
 
 _FUSE_WITHOUT_STABLE_INODES = {"fuse.sshfs", "fuse.rclone", "fuse.httpdirfs", "fuse.s3fs", "fuse.mountpoint-s3"}
 """These number their inodes as they meet them; after a while the same file has another number."""
@@ -36,16 +44,86 @@ class _Timespec(ctypes.Structure):
 class Source:
     """The directory that is mounted, reached through descriptors below its root only."""
 
-    def __init__(self, root: os.PathLike[str] | str, descriptor_limit: int, observe: Observe) -> None:
-        """Raises OSError where the directory cannot be opened."""
+    def __init__(
+        self,
+        root: os.PathLike[str] | str,
+        descriptor_limit: int,
+        observe: Observe,
+        former_type: str = "",
+        is_offline_ok: bool = False,
+    ) -> None:
+        """`former_type`: the file system type it had in a former mount, "" if there was none.
+
+        Raises OSError where the directory cannot be opened, unless `is_offline_ok`.
+        """
+        self._path = root
         self._observe = observe
-        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.filesystem_type = filesystem_type(fd)
+        self._former_type = former_type
+        self._lock = threading.Lock()
+        self._tried_s = 0.0
+        self.filesystem_type = former_type
+        self.device = -1
+        self._root_fd = -1
+        self.root = Inode(ROOT_ID, None, _UNSEEN_ROOT)
+        self.descriptors = Descriptors(self.root, descriptor_limit)
+        try:
+            self._attach(self._open_root(is_offline_ok))
+        except OSError as error:
+            if not is_offline_ok:
+                raise
+            log.warning("the source is not there (%s): serving what is cached", error.strerror)
         self.has_stable_inodes = self.filesystem_type not in _FUSE_WITHOUT_STABLE_INODES
-        self.root = Inode(ROOT_ID, None, Attributes.of(os.fstat(fd)))
-        self.device = self.root.attributes.dev
+        self.descriptors.has_stable_inodes = self.has_stable_inodes
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a source at all; it may still not answer."""
+        return self._root_fd >= 0
+
+    def _open_root(self, is_doubtful: bool) -> int:
+        """A descriptor of the root. Raises OSError where it is not there.
+
+        `is_doubtful`: an empty directory on another type of file system than before is the mount point of a source that
+        is not mounted, and not the source.
+        """
+        fd = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.stat(fd)
+            if is_doubtful and self.filesystem_type not in ("", filesystem_type(fd)) and not os.listdir(self._path):
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def _attach(self, fd: int) -> None:
+        self.filesystem_type = filesystem_type(fd) or self.filesystem_type
+        st = os.stat(fd)
+        self.device = st.st_dev
         self._root_fd = fd
-        self.descriptors = Descriptors(self.root, fd, descriptor_limit, self.has_stable_inodes)
+        self.root.attributes = self._attributes(st)
+        self.descriptors.reset(fd, st.st_dev)
+
+    def _find_again(self) -> None:
+        """The root does not answer: it may have been mounted anew. Looked for once a second at most."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._tried_s < RETRY_S:
+                return
+            self._tried_s = now_s
+            try:
+                os.stat(self._root_fd)
+                return  # the root is well: it was something else
+            except OSError:
+                pass
+            try:
+                self._attach(self._open_root(is_doubtful=True))
+            except OSError:
+                return
+            log.warning("the source is there again")
+
+    def _attributes(self, st: os.stat_result) -> Attributes:
+        return Attributes.of(st, self.device)
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:
@@ -57,6 +135,8 @@ class Source:
         except OSError as error:
             # A name that is not there is an answer, not a fault.
             failed = error.errno not in (errno.ENOENT, errno.ENODATA, errno.ENOTSUP)
+            if error.errno in _ROOT_IS_GONE:
+                self._find_again()
             raise
         finally:
             self._observe(operation, time.perf_counter() - started, failed)
@@ -66,7 +146,7 @@ class Source:
     def lookup(self, directory: Inode, name: bytes) -> Attributes:
         """The attributes of a name, links not followed."""
         with self._timed("lookup"), self.descriptors.path(directory) as fd:
-            return Attributes.of(os.stat(name, dir_fd=fd, follow_symlinks=False))
+            return self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
 
     def attributes(self, inode: Inode) -> Attributes:
         """The attributes of the inode itself, whatever its name is now; through its descriptor where it has one."""
@@ -78,16 +158,16 @@ class Source:
                 if inode.reader_fd is None:
                     raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
             with self._timed("getattr"), self.descriptors.reader(inode) as fd:
-                return Attributes.of(os.stat(fd))  # its name went, but it is open
+                return self._attributes(os.stat(fd))  # its name went, but it is open
         with self._timed("getattr"), self.descriptors.path(inode) as fd:
-            return Attributes.of(os.stat(fd))
+            return self._attributes(os.stat(fd))
 
     def names(self, inode: Inode) -> tuple[Attributes, list[ListedName]]:
         """A directory's names as of the attributes returned beside them."""
         with self._timed("list"), self.descriptors.path(inode) as path_fd:
             fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=path_fd)
             try:
-                before = Attributes.of(os.stat(fd))
+                before = self._attributes(os.stat(fd))
                 with os.scandir(fd) as entries:
                     names = [ListedName(os.fsencode(e.name), _kind(e), e.inode()) for e in entries]
             finally:
@@ -190,31 +270,31 @@ class Source:
         with self._timed("create"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 fd = os.open(name, flags, stat.S_IMODE(mode), dir_fd=parent)
-            return fd, Attributes.of(os.fstat(fd))
+            return fd, self._attributes(os.fstat(fd))
 
     def mknod(self, directory: Inode, name: bytes, mode: int, rdev: int, caller: Caller | None) -> Attributes:
         with self._timed("mknod"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.mknod(name, mode, rdev, dir_fd=parent)
-            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
     def mkdir(self, directory: Inode, name: bytes, mode: int, caller: Caller | None) -> Attributes:
         with self._timed("mkdir"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.mkdir(name, stat.S_IMODE(mode), dir_fd=parent)
-            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
     def symlink(self, directory: Inode, name: bytes, target: bytes, caller: Caller | None) -> Attributes:
         with self._timed("symlink"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.symlink(target, name, dir_fd=parent)
-            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
     def link(self, inode: Inode, directory: Inode, name: bytes, caller: Caller | None) -> Attributes:
         with self._timed("link"), self.descriptors.path(inode) as fd, self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
-            return Attributes.of(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
 
     def unlink(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
         """Remove a name. `victim` is what it stands for, if somebody may still use it: it is held open first."""

@@ -63,6 +63,14 @@ def mount(
             about="A request that waits longer for the source fails with ETIMEDOUT (default: it waits).",
         ),
     ] = None,
+    offline: Annotated[
+        str | None,
+        _option(
+            "--offline",
+            metavar="fail|ok",
+            about="When SOURCE is not there: fail (default), or mount and serve what is cached until it is.",
+        ),
+    ] = None,
     options: Annotated[
         list[str] | None,
         _option("-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."),
@@ -83,6 +91,7 @@ def mount(
         read_only=read_only,
         allow_other=allow_other,
         source_timeout=source_timeout,
+        offline=offline,
     ).over(settings.read_options(options or []))
     if config is not None:
         said = said.over(settings.read_file(config, real_source))
