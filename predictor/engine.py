@@ -47,7 +47,8 @@ class Limits:
     groups: int = 256
     outstanding: int = 1 << 16  # planned things remembered, so that they are not planned twice
     plan_items: int = 2048  # answered at once
-    min_score: float = 0.25  # below this a candidate is not worth a request
+    min_score: float = 0.25  # below this a candidate is not worth a request for data
+    min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
     used_again_ns: int = 2_000_000_000  # used: is ready for at least this long
 
@@ -358,7 +359,7 @@ class Engine:
         self._touched.clear()
         limit = self.limits.plan_items
         for stream in touched:
-            for cursor in stream.follower.cursors[:2]:
+            for cursor in stream.follower.cursors[: 1 if stream.follower.is_confident else 2]:
                 self._from_cursor(cursor, stream.group, items, limit - len(items))
         if touched:
             for cursor in self._together.cursors[:1]:
@@ -379,12 +380,16 @@ class Engine:
         if self._cursor_probability(cursor, 16) < self.limits.min_score:
             return
         history = self.history
+        chances: dict[int, float] = {}  # by bucket: most of a window shares a few
         for distance, position in cursor.take_fresh(limit):
             if position not in history:
                 continue
             slot = position % history.capacity
             path = history.path[slot]
-            probability = self._cursor_probability(cursor, distance)
+            octave = distance.bit_length()
+            probability = chances.get(octave)
+            if probability is None:
+                probability = chances[octave] = self._cursor_probability(cursor, distance)
             horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
             if self._ready(path, history.flags[slot], history.ranges[slot], probability, horizon, "history", items):
                 cells = [self.prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
@@ -398,9 +403,11 @@ class Engine:
         ranked = self._ranking.rank(stream, self.ranker, self.counters["visits"])
         self.counters["ranked"] += bool(ranked)
         for candidate, score, horizon in ranked:
-            if score < self.limits.min_score:
+            if score < self.limits.min_score_names:
                 continue
             flags, ranges = self._proposer.footprint(candidate.path, stream.path)
+            if score < self.limits.min_score and flags & DATA:
+                flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             self._ready(candidate.path, flags, ranges, score, horizon, best, items)
 

@@ -4,7 +4,8 @@
     context beside each candidate's row --MLP--> a correction to the prior's logits --sigmoid--> p within each horizon
 
 The network corrects the count-ranked prior rather than replacing it: its last layer starts at zero, so an untrained
-network *is* the prior, and a few hundred examples suffice to improve on it. 27k parameters.
+network *is* the prior, and a few hundred examples suffice to improve on it. The correction is bounded, so that on
+programs unlike those it was trained on it can do little harm. 27k parameters.
 
 Serving runs the same weights in NumPy (predictor.ranker); a test holds the two together. Only the trainer imports this
 file, because torch is large and slow to import.
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from predictor.features import CANDIDATE_FEATURES, PRIOR_COLUMNS, TOKEN_FEATURES
-from predictor.ranker import LOGIT_MAX, Weights
+from predictor.ranker import CORRECTION_MAX, LOGIT_MAX, Weights
 from predictor.tracker import HORIZONS
 
 
@@ -53,7 +54,8 @@ class Model(nn.Module):
         hidden = functional.relu(self.hidden(torch.cat([context, rows], dim=1)))  # (N, D)
         prior = rows[:, PRIOR_COLUMNS]  # (N, H)
         logits = torch.logit(prior.clamp(1e-4, 1 - 1e-4))  # (N, H)
-        corrected: Tensor = self.trust * logits + self.head(hidden)  # (N, H)
+        correction = CORRECTION_MAX * torch.tanh(self.head(hidden) / CORRECTION_MAX)  # (N, H)
+        corrected: Tensor = self.trust * logits + correction  # (N, H)
         return corrected.clamp(-LOGIT_MAX, LOGIT_MAX)
 
     def weights(self) -> Weights:

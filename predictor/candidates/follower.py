@@ -37,6 +37,8 @@ class Follower:
             if passed is not None and not matched:
                 matched, skipped = cursor.position, passed
         cursors = self.cursors
+        if matched and len(cursors) > 1 and self.is_confident:
+            cursors = self.cursors = cursors[:1]  # it needs no rivals
         if len(cursors) > 1 or (cursors and cursors[0].is_lost):
             cursors = self.cursors = [cursor for cursor in cursors if not cursor.is_lost]
             cursors.sort(key=_credit, reverse=True)
