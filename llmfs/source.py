@@ -28,6 +28,7 @@ Observe = Callable[[str, float, bool], None]
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
 _UTIME_OMIT = (1 << 30) - 2
+_NOW_NS = 10_000_000_000  # a request may have waited for a thread
 
 RETRY_S = 1.0
 _ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
@@ -343,8 +344,20 @@ class Source:
     # --- attributes
 
     def set_mode(self, inode: Inode, mode: int, caller: Caller | None) -> None:
-        with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
-            os.chmod(f"/proc/self/fd/{fd}", mode)
+        """Set the permission bits. One that is only to lose set-id bits loses them whoever asks.
+
+        For the kernel takes them away before it writes, truncates or allocates for another than the owner, and says so
+        in that one's name; a chmod(2) by another it has refused already.
+        """
+        with self._timed("setattr"), self.descriptors.path(inode) as fd:
+            try:
+                with acting_as(caller):
+                    os.chmod(f"/proc/self/fd/{fd}", mode)
+            except PermissionError:
+                had = stat.S_IMODE(os.stat(fd).st_mode)
+                if mode == had or mode & ~had or (had & ~mode) & ~(stat.S_ISUID | stat.S_ISGID):
+                    raise
+                os.chmod(f"/proc/self/fd/{fd}", mode)
 
     def set_owner(self, inode: Inode, uid: int, gid: int, caller: Caller | None) -> None:
         with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
@@ -360,10 +373,20 @@ class Source:
                 os.truncate(f"/proc/self/fd/{path_fd}", size)
 
     def set_times(self, inode: Inode, atime_ns: int | None, mtime_ns: int | None, caller: Caller | None) -> None:
-        """None leaves a time as it is."""
+        """None leaves a time as it is.
+
+        Whoever may write a file may set its times to now, but to no other time. That it was "now" which the program said
+        does not reach us (pyfuse3 looks at the clock and tells the result), so where we may not set the time that we were
+        told, and it is now, the source is asked for its own now.
+        """
         times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
         with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
-            _check(_libc.utimensat(fd, b"", times, _AT_FDCWD_EMPTY))
+            try:
+                _check(_libc.utimensat(fd, b"", times, _AT_FDCWD_EMPTY))
+            except PermissionError:
+                if atime_ns is None or atime_ns != mtime_ns or abs(time.time_ns() - atime_ns) > _NOW_NS:
+                    raise
+                _check(_libc.utimensat(fd, b"", None, _AT_FDCWD_EMPTY))
 
     # --- extended attributes; /proc/self/fd names the inode itself, links included
 
