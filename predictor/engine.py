@@ -396,8 +396,10 @@ class Engine:
                 self.tracker.expect(Prediction(path, group, cells, None))
 
     def _cursor_probability(self, cursor: Cursor, distance: int) -> float:
+        """Half what cursors like it achieved, half what this one did: a class that did badly must get a hearing."""
         cell = self.prior.cell("cursor", _cursor_bucket(cursor.hits, cursor.confidence, distance))
-        return (cell[3] + 4 * cursor.confidence) / (cell[0] + 4)
+        achieved = (cell[3] + 4 * cursor.confidence) / (cell[0] + 4)
+        return (achieved + cursor.confidence) / 2
 
     def _rank(self, stream: StreamState, items: deque[PlanItem]) -> None:
         ranked = self._ranking.rank(stream, self.ranker, self.counters["visits"])

@@ -223,3 +223,11 @@ def test_outcomes_are_counted(outcome: int) -> None:
     engine = Engine()
     engine.outcomes([[b"a/b", "history", outcome]])
     assert sum(engine.counters[name] for name in ("in_time", "late", "unused")) == 1
+
+
+def test_a_first_run_full_of_wrong_guesses_does_not_silence_the_second() -> None:
+    engine = Engine()
+    for cell_bucket in range(256):
+        engine.prior.cell("cursor", cell_bucket)[:] = [1000.0, 10.0, 20.0, 50.0]
+    run_program(Mount(), engine)
+    assert covered(second_run(engine, accesses=30), wanted()) > 0.5
