@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12 make test      another interpreter
 #   ARGS='-k trace -x' make test     words for pytest
-#   TORCH_INDEX=URL make test        where pip finds a CPU build of torch, if its own index has none
+#   TORCH_INDEX=URL make test        where pip finds a CPU build of torch, if its own index has only the CUDA one
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -14,8 +14,8 @@ PYTHON ?= python3
 ARGS ?=
 TORCH_INDEX ?=
 
-# The CPU build by name: the build without a local version is gigabytes of CUDA that llmfs has no use for.
-TORCH := torch==2.13.0+cpu
+# With the rest, so that pip does not choose another one for us. A CPU build is all that llmfs has a use for.
+TORCH := torch==2.13.0
 
 # Debian's names. pyfuse3 and bench/slowdir are compiled here.
 PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3 python3-dev python3-venv
@@ -76,10 +76,7 @@ install: .venv/.installed
 	[ -x $(BIN)/pip ] || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	echo 'installing into .venv (minutes, the first time)'
 	$(BIN)/python -m pip install -qq --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
-		'$(TORCH)' -e '.[dev]' || {
-		echo 'If it is $(TORCH) that pip did not find: TORCH_INDEX=URL make ... (https://pytorch.org lists the CPU index)' >&2
-		exit 1
-	}
+		'$(TORCH)$(if $(TORCH_INDEX),+cpu)' -e '.[dev]'
 	touch $@
 
 .venv/.tests-installed: .venv/.installed

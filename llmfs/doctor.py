@@ -106,7 +106,7 @@ def _module(name: str, fix: str) -> Finding:
 
 
 def _torch() -> Finding:
-    cpu = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+    cpu = "pip install torch --index-url URL (the CPU build's, as pytorch.org lists it)"
     finding = _module("torch", cpu)
     if finding.verdict is not Verdict.GOOD:
         return Finding("torch", Verdict.ADVICE, f"{finding.found}; --predictor learned needs it", cpu)

@@ -81,7 +81,7 @@ def allow_other() -> Complaint | None:
     return Complaint("--allow-other is not allowed here", f"echo user_allow_other | sudo tee -a {FUSE_CONFIGURATION}")
 
 
-def _check_source(source: Path, is_offline_ok: bool) -> None:
+def _check_source(source: Path, is_offline_ok: bool = False) -> None:
     name = show(source)
     try:
         mode = os.stat(source).st_mode
