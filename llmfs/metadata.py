@@ -312,9 +312,8 @@ class Metadata:
                 victim.checked_ns = 0
         if inode is not None:
             self._move(inode, new, new_name)
-        elif new.children is not None:
-            new.children.pop(new_name, None)
-            self._store.delete("names", new.id.to_bytes(8, "big") + new_name)
+        else:
+            self.unknown(new, new_name)
         self._own_change(old)
         self._own_change(new)
 
@@ -334,9 +333,13 @@ class Metadata:
         if inode.place is not None:
             directory, name = inode.place
             directory.checked_ns = 0
-            if directory.children is not None:
-                directory.children.pop(name, None)
-            self._store.delete("names", directory.id.to_bytes(8, "big") + name)
+            self.unknown(directory, name)
+
+    def unknown(self, directory: Inode, name: bytes) -> None:
+        """Only the source can say what the name stands for."""
+        if directory.children is not None:
+            directory.children.pop(name, None)
+        self._store.delete("names", directory.id.to_bytes(8, "big") + name)
 
     # --- asking the source
 

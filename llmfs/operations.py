@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 STATUS_XATTR = b"user.llmfs.status"
 _RENAME_EXCHANGE = 2
+_RENAME_WHITEOUT = 4
 _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
 
 
@@ -297,6 +298,8 @@ class Operations(pyfuse3.Operations):
         kept = None if victim is inode else victim
         await self._demand.run(self._source.rename, old, name_old, new, name_new, flags, kept, _caller(ctx))
         self._metadata.renamed(old, name_old, inode, new, name_new, victim, bool(flags & _RENAME_EXCHANGE))
+        if flags & _RENAME_WHITEOUT:
+            self._metadata.unknown(old, name_old)  # a device that stands for "nothing here"
         stream = self._recorder.stream_of(ctx.pid)
         self._recorder.record(Op.RENAME, Tier.NONE, self._recorder.child_of(old, name_old), stream, started_s)
         self._recorder.record(Op.LOOKUP, Tier.NONE, self._recorder.child_of(new, name_new), stream, started_s)
