@@ -250,12 +250,19 @@ class Metadata:
         lives_ns = time_to_live_ns(self._consistency, attributes, entry.checked_ns)
         return min(max(lives_s, (entry.checked_ns + lives_ns - self._now_ns()) / 1e9), 1e6)
 
-    def listed(self, directory: Inode, listed: ListedName) -> Inode | None:
+    def is_current(self, directory: Inode, listing: Listing) -> bool:
+        """Whether the listing is of the state that the directory was last seen in, without a change of ours since."""
+        return directory.listing is listing and listing.generation == directory.generation
+
+    def listed(self, directory: Inode, listed: ListedName, is_current: bool) -> Inode | None:
         """The inode of a listed name without asking the source, perhaps with attributes that may not be believed.
 
-        None where even the type is not known, so that it has to be looked up.
+        None where even the type is not known, so that it has to be looked up; and where the listing is not current and
+        the name was found absent, perhaps since.
         """
         entry = self._entry(directory, listed.name)
+        if entry is not None and entry.inode_id == ABSENT_ID and not is_current:
+            return None
         if entry is not None and entry.inode_id != ABSENT_ID:
             inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, listed.name)
             if inode is not None and (

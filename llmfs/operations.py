@@ -460,11 +460,12 @@ class Operations(pyfuse3.Operations):
             position += 1
             if not pyfuse3.readdir_reply(token, name, self._attributes(inode), position):
                 return
-        name_time_s = self._metadata.time_to_live_s(directory)
+        is_current = self._metadata.is_current(directory, handle.listing)
+        name_time_s = self._metadata.time_to_live_s(directory) if is_current else 0.0
         while position - 2 < len(names):
             listed = names[position - 2]
             position += 1
-            child = self._metadata.listed(directory, listed)
+            child = self._metadata.listed(directory, listed, is_current)
             if child is None:
                 child, _ = await self._metadata.lookup(directory, listed.name, self._demand)
                 if child is None:
