@@ -55,6 +55,7 @@ class Inode:
     """One file, directory, link or special file."""
 
     __slots__ = (
+        "as_of",
         "attributes",
         "checked_ns",
         "children",
@@ -80,6 +81,7 @@ class Inode:
         self.place = place  # the directory and the name it was last seen under; None for the root
         self.attributes = attributes
         self.checked_ns = 0  # wall clock of the last look at the source; 0: do not believe
+        self.as_of = 0  # tick of the newest look or change of ours that it reflects (metadata.py)
         self.generation = 0  # policy/freshness.py
         self.kernel_generation = 0  # the generation that the kernel's pages hold
         self.lookups = 0  # references held by the kernel

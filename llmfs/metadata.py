@@ -16,6 +16,10 @@ answer. A program that joins a prefetch's flight takes over nothing; if the flig
 
 All of it runs on the event loop's thread; between two awaits it is atomic, and what a look at the source brings back is
 taken in without one.
+
+Invariant: a look that began before a change of ours, or before a newer look, never undoes it. Looks and changes take
+ticks of one counter; what a look brings is dropped where the inode is of a later tick, and nobody joins a look that
+began before a change. A look counts as made when it was asked for, not when the slow source answered.
 """
 
 import errno
@@ -60,6 +64,9 @@ UNREACHABLE = frozenset(
 UNREACHABLE_NS = 1_000_000_000
 """How long the source is taken to be gone before it is asked again."""
 
+LOOKS = 3
+"""How often the source is asked about what we keep changing while it answers."""
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 _ENTRY = struct.Struct("<QqQ")
@@ -102,6 +109,7 @@ class Metadata:
         self._now_ns = now_ns
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
+        self._ticks = 0
         self._unreachable_until_ns = 0
         self.revalidations = 0
         self.root = source.root
@@ -294,8 +302,7 @@ class Metadata:
         self._remember(directory, name, ABSENT_ID)
         self._own_change(directory)
         if victim is not None:
-            victim.is_unlinked = True
-            victim.checked_ns = 0
+            self._lost_name(victim)
 
     def renamed(
         self,
@@ -315,8 +322,7 @@ class Metadata:
         else:
             self._remember(old, old_name, ABSENT_ID)
             if victim is not None:
-                victim.is_unlinked = True
-                victim.checked_ns = 0
+                self._lost_name(victim)
         if inode is not None:
             self._move(inode, new, new_name)
         else:
@@ -326,13 +332,28 @@ class Metadata:
 
     def _move(self, inode: Inode, directory: Inode, name: bytes) -> None:
         inode.place = (directory, name)
-        inode.checked_ns = 0
+        self._disbelieve(inode)
         self._remember(directory, name, inode.id)
+
+    def _lost_name(self, victim: Inode) -> None:
+        victim.is_unlinked = True
+        self._disbelieve(victim)
 
     def own_change(self, inode: Inode) -> None:
         """We changed the inode's attributes or content: ask again before telling anybody."""
-        inode.checked_ns = 0
+        self._disbelieve(inode)
         self._keep_attributes(inode)
+
+    def _disbelieve(self, inode: Inode) -> None:
+        """We changed the inode: what is known of it, and what looks under way will say, is of the past."""
+        inode.checked_ns = 0
+        inode.as_of = self._tick()
+        for kind in ("attributes", "listing"):
+            self._flights.pop((kind, inode.id), None)
+
+    def _tick(self) -> int:
+        self._ticks += 1
+        return self._ticks
 
     def distrust(self, inode: Inode) -> None:
         """The source said ESTALE: what we believed of the inode and its name is wrong. The kernel will look again."""
@@ -381,30 +402,50 @@ class Metadata:
         return flight.result, Tier.SOURCE
 
     async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:
-        try:
-            attributes = await workers.run_short(self._source.lookup, directory, name)
-        except FileNotFoundError:
-            self._remember(directory, name, ABSENT_ID)
+        assert directory.children is not None
+        attributes: Attributes | None
+        for _ in range(LOOKS):
+            began, asked_ns, before = self._tick(), self._now_ns(), directory.children.get(name)
+            try:
+                attributes = await workers.run_short(self._source.lookup, directory, name)
+            except FileNotFoundError:
+                attributes = None
+            if directory.as_of <= began or directory.children.get(name) is before:
+                break  # else we may have made, removed or renamed it meanwhile
+        if attributes is None:
+            self._remember(directory, name, ABSENT_ID, asked_ns)
             directory.misses += 1
             return None
-        return self._take(directory, name, attributes)
+        return self._take(directory, name, attributes, began, asked_ns)
 
     async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
-        self.revalidations += 1
-        place = inode.place
-        attributes = await workers.run_short(self._source.attributes, inode)
+        for _ in range(LOOKS):
+            self.revalidations += 1
+            began, asked_ns, place = self._tick(), self._now_ns(), inode.place
+            attributes = await workers.run_short(self._source.attributes, inode)
+            if inode.as_of <= began or inode.checked_ns:
+                break  # else we changed it meanwhile
+        else:  # never believed, but better than what it looked like before
+            inode.attributes = attributes._replace(size=inode.attributes.size)
+            return inode.attributes
         if self._is_another(inode, attributes):
-            if place is not None:
-                self._take(*place, attributes)
+            if place is not None and inode.place == place:
+                self._take(*place, attributes, began, asked_ns)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         if place is not None and inode.place == place and inode.path_fd is None:
-            self._remember(*place, inode.id)  # it was looked at by its name
-        self._take_attributes(inode, attributes)
+            self._remember(*place, inode.id, asked_ns)  # it was looked at by its name
+        self._take_attributes(inode, attributes, began, asked_ns)
         return inode.attributes
 
     async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
-        attributes, names = await workers.run(self._source.names, directory)
-        self._take_attributes(directory, attributes)
+        for _ in range(LOOKS):
+            began, asked_ns = self._tick(), self._now_ns()
+            attributes, names = await workers.run(self._source.names, directory)
+            if directory.as_of <= began:
+                break
+        else:
+            return Listing(names, 0)  # we keep changing it: for this reader, not to be kept
+        self._take_attributes(directory, attributes, began, asked_ns)
         directory.misses = 0
         listing = directory.listing = Listing(names, directory.generation)
         if len(names) <= STORED_LISTING_LIMIT:
@@ -419,8 +460,10 @@ class Metadata:
 
     # --- taking in
 
-    def _take(self, directory: Inode, name: bytes, attributes: Attributes) -> Inode:
-        """A look at the source showed `name` with `attributes`."""
+    def _take(
+        self, directory: Inode, name: bytes, attributes: Attributes, began: int = 0, asked_ns: int = 0
+    ) -> Inode:
+        """A look at the source showed `name` with `attributes`. It was asked for at the tick `began`: 0 is now."""
         inode_id = self._id_of(directory, name, attributes.ino, attributes.dev)
         inode = self.inodes.get(inode_id)
         if inode is None:
@@ -428,12 +471,16 @@ class Metadata:
             self._restore(inode)
             self._adopt(inode)
         inode.place = (directory, name)
-        self._remember(directory, name, inode_id)
-        self._take_attributes(inode, attributes)
+        self._remember(directory, name, inode_id, asked_ns)
+        self._take_attributes(inode, attributes, began, asked_ns)
         return inode
 
-    def _take_attributes(self, inode: Inode, attributes: Attributes) -> None:
-        now_ns = self._now_ns()
+    def _take_attributes(self, inode: Inode, attributes: Attributes, began: int = 0, asked_ns: int = 0) -> None:
+        began = began or self._tick()
+        if began < inode.as_of:
+            return
+        inode.as_of = began
+        now_ns = asked_ns or self._now_ns()
         generation = generation_of(self._consistency, attributes, now_ns, self._source.has_stable_inodes)
         if attributes.is_directory and inode.children is None:
             inode.children = {}
@@ -455,7 +502,7 @@ class Metadata:
 
     def _own_change(self, directory: Inode) -> None:
         """We changed a directory: its attributes and its listing are not what they were."""
-        directory.checked_ns = 0
+        self._disbelieve(directory)
         directory.listing = None
         self._store.delete("listings", directory.id.to_bytes(8, "big"))
         self._keep_attributes(directory)
@@ -499,11 +546,12 @@ class Metadata:
             entry = directory.children[name] = Entry(*_ENTRY.unpack(stored))
         return entry
 
-    def _remember(self, directory: Inode, name: bytes, inode_id: int) -> None:
+    def _remember(self, directory: Inode, name: bytes, inode_id: int, asked_ns: int = 0) -> None:
         assert directory.children is not None
         if len(directory.children) >= CHILDREN_LIMIT:
             directory.children.clear()
-        entry = directory.children[name] = Entry(inode_id, self._now_ns(), directory.generation)
+        entry = directory.children[name] = Entry(inode_id, asked_ns or self._now_ns(), directory.generation)
+        self._flights.pop(("name", directory.id, name), None)
         self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
 
     def _keep_attributes(self, inode: Inode) -> None:
