@@ -55,6 +55,7 @@ class Inode:
     """One file, directory, link or special file."""
 
     __slots__ = (
+        "absent_xattrs",
         "as_of",
         "attributes",
         "checked_ns",
@@ -86,6 +87,7 @@ class Inode:
         self.kernel_generation = 0  # the generation that the kernel's pages hold
         self.lookups = 0  # references held by the kernel
         self.handles = 0  # open files and directories
+        self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.is_unlinked = False  # reachable through descriptors only
         self.is_prefetched = False  # its attributes were fetched ahead and not used yet
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None

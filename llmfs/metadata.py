@@ -106,7 +106,7 @@ class Metadata:
         self._is_strict = consistency is Consistency.STRICT
         self._on_changed = on_changed
         self._on_prefetched = on_prefetched
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
         self._ticks = 0
@@ -187,24 +187,27 @@ class Metadata:
     def _bear(self, error: OSError) -> None:
         """While the source cannot be reached nobody can say better than the cache; strict would rather not say."""
         if error.errno in UNREACHABLE and not self._is_strict:
-            if self._now_ns() > self._unreachable_until_ns + UNREACHABLE_NS:
+            if self.now_ns() > self._unreachable_until_ns + UNREACHABLE_NS:
                 log.warning("the source cannot be reached (%s): serving what is cached", error.strerror)
-            self._unreachable_until_ns = self._now_ns() + UNREACHABLE_NS
+            self._unreachable_until_ns = self.now_ns() + UNREACHABLE_NS
 
     # --- knowing
 
     def is_fresh(self, inode: Inode) -> bool:
         """Whether the inode's attributes may be believed now."""
-        now_ns = self._now_ns()
-        return inode.checked_ns > 0 and (
-            is_fresh(self._consistency, inode.attributes, inode.checked_ns, now_ns)
-            or now_ns < self._unreachable_until_ns
+        return self.may_believe(inode, inode.checked_ns)
+
+    def may_believe(self, inode: Inode, checked_ns: int) -> bool:
+        """Whether what was seen of the inode at `checked_ns` (0: never) may be believed now."""
+        now_ns = self.now_ns()
+        return checked_ns > 0 and (
+            is_fresh(self._consistency, inode.attributes, checked_ns, now_ns) or now_ns < self._unreachable_until_ns
         )
 
     def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
         """What may be said of a name without asking: its inode, ABSENT, or None: nothing."""
         entry = self._entry(directory, name)
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         is_directory_good = self.is_fresh(directory)
         if entry is None:
             listing = directory.listing if self._has_listing(directory) else None
@@ -230,7 +233,7 @@ class Metadata:
             return 0.0
         lives_ns = time_to_live_ns(self._consistency, inode.attributes, inode.checked_ns)
         until_ns = max(inode.checked_ns + lives_ns, self._unreachable_until_ns)
-        return min(max(0, until_ns - self._now_ns()) / 1e9, 1e6)
+        return min(max(0, until_ns - self.now_ns()) / 1e9, 1e6)
 
     def inode(self, inode_id: int) -> Inode:
         """The inode of an id that the kernel uses. Raises OSError(ESTALE) where we do not know it."""
@@ -256,7 +259,7 @@ class Metadata:
         inode = self.inodes.get(entry.inode_id)
         attributes = inode.attributes if inode is not None else directory.attributes
         lives_ns = time_to_live_ns(self._consistency, attributes, entry.checked_ns)
-        return min(max(lives_s, (entry.checked_ns + lives_ns - self._now_ns()) / 1e9), 1e6)
+        return min(max(lives_s, (entry.checked_ns + lives_ns - self.now_ns()) / 1e9), 1e6)
 
     def is_current(self, directory: Inode, listing: Listing) -> bool:
         """Whether the listing is of the state that the directory was last seen in, without a change of ours since."""
@@ -405,7 +408,7 @@ class Metadata:
         assert directory.children is not None
         attributes: Attributes | None
         for _ in range(LOOKS):
-            began, asked_ns, before = self._tick(), self._now_ns(), directory.children.get(name)
+            began, asked_ns, before = self._tick(), self.now_ns(), directory.children.get(name)
             try:
                 attributes = await workers.run_short(self._source.lookup, directory, name)
             except FileNotFoundError:
@@ -421,7 +424,7 @@ class Metadata:
     async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
         for _ in range(LOOKS):
             self.revalidations += 1
-            began, asked_ns, place = self._tick(), self._now_ns(), inode.place
+            began, asked_ns, place = self._tick(), self.now_ns(), inode.place
             attributes = await workers.run_short(self._source.attributes, inode)
             if inode.as_of <= began or inode.checked_ns:
                 break  # else we changed it meanwhile
@@ -439,7 +442,7 @@ class Metadata:
 
     async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
         for _ in range(LOOKS):
-            began, asked_ns = self._tick(), self._now_ns()
+            began, asked_ns = self._tick(), self.now_ns()
             attributes, names = await workers.run(self._source.names, directory)
             if directory.as_of <= began:
                 break
@@ -480,7 +483,7 @@ class Metadata:
         if began < inode.as_of:
             return
         inode.as_of = began
-        now_ns = asked_ns or self._now_ns()
+        now_ns = asked_ns or self.now_ns()
         generation = generation_of(self._consistency, attributes, now_ns, self._source.has_stable_inodes)
         if attributes.is_directory and inode.children is None:
             inode.children = {}
@@ -550,7 +553,7 @@ class Metadata:
         assert directory.children is not None
         if len(directory.children) >= CHILDREN_LIMIT:
             directory.children.clear()
-        entry = directory.children[name] = Entry(inode_id, asked_ns or self._now_ns(), directory.generation)
+        entry = directory.children[name] = Entry(inode_id, asked_ns or self.now_ns(), directory.generation)
         self._flights.pop(("name", directory.id, name), None)
         self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
 

@@ -45,6 +45,7 @@ from llmfs.status import status_of
 from llmfs.store import Store
 from llmfs.trace_log import TraceLog
 from llmfs.workers import Workers
+from llmfs.xattrs import Xattrs
 from predictor.plan import Outcome, PlanItem
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,7 @@ class Mount:
                 self.source,
                 self.metadata,
                 self.content,
+                Xattrs(self.source, self.metadata, self.demand),
                 self.demand,
                 rules,
                 self.recorder,

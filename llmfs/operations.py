@@ -1,8 +1,8 @@
 """The requests of the kernel, answered. Each handler is a few lines: ask the parts, shape the answer, note the access.
 
 Every handler goes through `@answers`, which times it and turns errors into errnos: an OSError keeps its own, anything
-else is a bug of ours, logged, and EIO. Permissions are checked by the kernel (`default_permissions`) against the source's
-own attributes; what is made, is made under the caller's identity.
+else is a bug of ours, logged, and EIO. Permissions are checked by the kernel (`default_permissions`) against the
+source's own attributes and access control lists; what is made, is made under the caller's identity.
 
 Opening a file for reading does not open it in the source: when its bytes are cached the source is not asked at all, and
 when they are not the first fetch opens it.
@@ -32,6 +32,7 @@ from llmfs.patience import Patience
 from llmfs.recorder import Recorder
 from llmfs.source import Source
 from llmfs.workers import Workers
+from llmfs.xattrs import Xattrs
 from predictor.baselines.readahead import Readahead
 from predictor.events import FLAG_WRITE, Op, Tier
 
@@ -104,6 +105,7 @@ class Operations(pyfuse3.Operations):
         source: Source,
         metadata: Metadata,
         content: Content,
+        xattrs: Xattrs,
         demand: Workers,
         rules: LocalRules,
         recorder: Recorder,
@@ -127,7 +129,8 @@ class Operations(pyfuse3.Operations):
         self._status = status
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
-        self._has_xattrs = True
+        self._xattrs = xattrs
+        self.enable_acl = source.has_access_lists
 
     @property
     def open_handles(self) -> int:
@@ -492,39 +495,19 @@ class Operations(pyfuse3.Operations):
         if name == STATUS_XATTR and inode == self._metadata.root.id:
             return self._status()
         node = self._metadata.inode(inode)
-        self._need_xattrs()
-        return await self._xattr(self._source.getxattr, node, name, _caller(ctx))
+        return await self._xattrs.get(node, name, _caller(ctx))
 
     @answers("listxattr")
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        self._need_xattrs()
-        return await self._xattr(self._source.listxattr, self._metadata.inode(inode), _caller(ctx))
+        return await self._xattrs.list(self._metadata.inode(inode), _caller(ctx))
 
     @answers("setxattr")
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        node = self._metadata.inode(inode)
-        self._need_xattrs()
-        await self._xattr(self._source.setxattr, node, name, value, _caller(ctx))
-        self._metadata.own_change(node)
+        await self._xattrs.set(self._metadata.inode(inode), name, value, _caller(ctx))
 
     @answers("removexattr")
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        node = self._metadata.inode(inode)
-        self._need_xattrs()
-        await self._xattr(self._source.removexattr, node, name, _caller(ctx))
-        self._metadata.own_change(node)
-
-    def _need_xattrs(self) -> None:
-        if not self._has_xattrs:
-            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-    async def _xattr(self, call: Callable[..., T], *args: Any) -> T:
-        try:
-            return await self._demand.run(call, *args)
-        except OSError as error:
-            if error.errno == errno.ENOTSUP and args[0] is self._metadata.root:
-                self._has_xattrs = False  # the root has none, so nothing has: do not ask again
-            raise
+        await self._xattrs.remove(self._metadata.inode(inode), name, _caller(ctx))
 
     # --- answers
 

@@ -81,6 +81,15 @@ class Source:
         """Whether there is a source at all; it may still not answer."""
         return self._root_fd >= 0
 
+    @property
+    def has_access_lists(self) -> bool:
+        """Whether files may have POSIX access control lists. A source that is not there may have them."""
+        try:
+            os.getxattr(f"/proc/self/fd/{self._root_fd}", "system.posix_acl_access")
+        except OSError as error:
+            return error.errno not in (errno.ENOTSUP, errno.ENOSYS)
+        return True
+
     def _open_root(self, is_doubtful: bool) -> int:
         """A descriptor of the root. Raises OSError where it is not there.
 
@@ -375,9 +384,9 @@ class Source:
     def set_times(self, inode: Inode, atime_ns: int | None, mtime_ns: int | None, caller: Caller | None) -> None:
         """None leaves a time as it is.
 
-        Whoever may write a file may set its times to now, but to no other time. That it was "now" which the program said
-        does not reach us (pyfuse3 looks at the clock and tells the result), so where we may not set the time that we were
-        told, and it is now, the source is asked for its own now.
+        Whoever may write a file may set its times to now, but to no other time. That it was "now" which the program
+        said does not reach us (pyfuse3 looks at the clock and tells the result), so where we may not set the time that
+        we were told, and it is now, the source is asked for its own now.
         """
         times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
         with self._timed("setattr"), self.descriptors.path(inode) as fd, acting_as(caller):
