@@ -127,7 +127,7 @@ class Content:
         inode.generation = fresh
 
     async def _read_past_cache(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
-        data = self._source.read_now(inode, offset, length)
+        data = self._source.read_now(inode, offset, length, may_open=workers.is_inline)
         if data is not None:
             return data
         return await workers.run(self._source.read, inode, offset, length)

@@ -73,9 +73,7 @@ class Descriptors:
     @contextmanager
     def reader(self, inode: Inode) -> Iterator[int]:
         """A descriptor to read the regular file's data from. Raises OSError."""
-        descriptor = self.pin_reader(inode)
-        if descriptor is None:
-            descriptor = self._keep(inode, self.open(inode, os.O_RDONLY), is_reader=True)
+        descriptor = self.pin_reader(inode) or self.open_reader(inode)
         try:
             yield descriptor.fd
         finally:
@@ -85,6 +83,10 @@ class Descriptors:
         """What `reader` uses, if it is open already; give it back with `unpin_reader`."""
         with self._lock:
             return self._pinned(inode.reader_fd)
+
+    def open_reader(self, inode: Inode) -> Descriptor:
+        """What `reader` uses, opened now; give it back with `unpin_reader`. Raises OSError."""
+        return self._keep(inode, self.open(inode, os.O_RDONLY), is_reader=True)
 
     def unpin_reader(self, inode: Inode, descriptor: Descriptor) -> None:
         self._release(inode, descriptor, is_reader=True)

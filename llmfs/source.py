@@ -209,14 +209,17 @@ class Source:
                 data += more
             return data
 
-    def read_now(self, inode: Inode, offset: int, length: int) -> bytearray | None:
-        """The bytes, if the file is open and the source has them in memory; None where one would have to wait.
+    def read_now(self, inode: Inode, offset: int, length: int, may_open: bool) -> bytearray | None:
+        """The bytes, if the source has them in memory; None where one would have to wait.
 
-        Never blocks, so it may be called on the event loop (RWF_NOWAIT, preadv2(2)).
+        Reading never blocks, so this may be called on the event loop (RWF_NOWAIT, preadv2(2)); opening may, and is done
+        only where `may_open`.
         """
         descriptor = self.descriptors.pin_reader(inode)
         if descriptor is None:
-            return None
+            if not may_open:
+                return None
+            descriptor = self.descriptors.open_reader(inode)
         started = time.perf_counter()
         buffer = bytearray(length)
         try:

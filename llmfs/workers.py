@@ -42,6 +42,11 @@ class Workers:
         return self._limit
 
     @property
+    def is_inline(self) -> bool:
+        """Whether short calls are made on the event loop at present."""
+        return self._is_inline()
+
+    @property
     def busy(self) -> int:
         """Calls queued or running."""
         return self._busy
