@@ -9,14 +9,19 @@ tables named in `expendable` are emptied then, for records that nobody evicts on
 *Failing open.* No method raises for a fault of the disk or of LMDB. A fault is logged once and counted through
 `on_fault`; after `FAULTS_BEFORE_DOWN` of them the store is down, answers nothing, and the mount reads from the source.
 
+*Never older than it was.* A value that could not be written takes its predecessor with it: where it found no room among
+what waits, the old one is deleted, and where the disk refused it, the environment is discarded when it is opened next.
+
 *Not synced.* Commits are not flushed to the disk, which makes them cheap and is safe against the death of the process.
 It is not safe against the death of the machine, so an environment that was not closed cleanly in this boot of the
 machine is discarded when it is opened. Nothing lives only in it.
 """
 
 import logging
+import mmap
 import os
 import shutil
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -70,6 +75,7 @@ class Store:
         self._pending_bytes = 0
         self._wake = threading.Condition()
         self._is_closing = False
+        self._is_spoiled = False
         self._env: lmdb.Environment | None = None
         self._tables: dict[str, Any] = {}
         self._open(tables)
@@ -133,7 +139,9 @@ class Store:
             try:
                 self._env.sync(True)
                 self._env.close()
-                os.unlink(os.path.join(self._path, "open"))
+                if not self._is_spoiled:
+                    _lengthen(self._path)
+                    os.unlink(os.path.join(self._path, "open"))
             except (lmdb.Error, OSError) as error:
                 self._fault("close", error)
             self._env = None
@@ -141,11 +149,16 @@ class Store:
     def _open(self, tables: tuple[str, ...]) -> None:
         marker = os.path.join(self._path, "open")
         try:
-            if os.path.exists(marker) and _read(marker) != boot_id():
-                log.warning("the machine stopped while the cache in %s was in use: starting it anew", self._path)
+            was_closed = not os.path.exists(marker)
+            if not was_closed and _read(marker) != boot_id():
+                log.warning("the cache in %s was not closed as it should have been: starting it anew", self._path)
                 shutil.rmtree(self._path)
             os.makedirs(self._path, mode=0o700, exist_ok=True)
             try:
+                if not was_closed:
+                    _lengthen(self._path)
+                elif _lacks(self._path):
+                    raise lmdb.CorruptedError("its data file is shorter than it was")
                 self._env = self._environment(tables)
             except lmdb.Error as error:
                 log.warning("the cache in %s is damaged (%s): starting it anew", self._path, error)
@@ -181,14 +194,14 @@ class Store:
     def _queue(self, key: Key, value: bytes | None) -> bool:
         size = len(key[1]) + (len(value) if value is not None else 0)
         with self._wake:
-            if self.is_down or (value is not None and self._pending_bytes + size > PENDING_LIMIT_BYTES):
-                self._pending.pop(key, None)
+            if self.is_down:
                 return False
+            fits = value is None or self._pending_bytes + size <= PENDING_LIMIT_BYTES
             if not self._pending:
                 self._wake.notify()
-            self._pending[key] = value
-            self._pending_bytes += size
-        return True
+            self._pending[key] = value if fits else None  # what is stored is older
+            self._pending_bytes += size if fits else 0
+        return fits
 
     def _write_behind(self) -> None:
         while True:
@@ -231,6 +244,7 @@ class Store:
             self._empty(environment)
         except lmdb.Error as error:
             self._fault("write", error)
+            self._spoil()
             self._on_lost([key for key, _ in puts])
 
     def _empty(self, environment: lmdb.Environment) -> None:
@@ -244,12 +258,51 @@ class Store:
                     transaction.drop(self._tables[table], delete=False)
         except lmdb.Error as error:
             self._fault("empty", error)
+            self._spoil()
+
+    def _spoil(self) -> None:
+        """What is stored is older than what it should be: no later mount may believe it."""
+        self._is_spoiled = True
+        try:
+            with open(os.path.join(self._path, "open"), "w", encoding="ascii") as file:
+                file.write("spoiled")
+        except OSError as error:
+            self._fault("mark", error)
 
     def _fault(self, doing: str, error: Exception) -> None:
         self._faults += 1
         self._on_fault()
+        if self._faults == FAULTS_BEFORE_DOWN:
+            self._spoil()
         if self._faults == 1:
             log.warning("the cache in %s failed to %s (%s): going on without it where need be", self._path, doing, error)
+
+
+_META = struct.Struct("<16xII8xQ96xQQ")
+"""A meta page: page header, magic, version, map size, two trees' roots, last page, transaction (lmdb.h, mdb.c)."""
+
+_MAGIC = 0xBEEFC0DE
+_PAGE_BYTES = min(mmap.PAGESIZE, 0x8000)
+
+
+def _lacks(path: str) -> int:
+    """Bytes that the data file has lost: LMDB would die of SIGBUS where it looks for them. 0 where that is unknown."""
+    try:
+        with open(os.path.join(path, "data.mdb"), "rb") as file:
+            metas = [_META.unpack(file.read(_PAGE_BYTES)[: _META.size]) for _ in range(2)]
+            size = os.fstat(file.fileno()).st_size
+    except (OSError, struct.error):
+        return 0  # it is not there, or too short for LMDB to take it for a data file
+    magic, _, _, last_page, _ = max(metas, key=lambda meta: meta[4])
+    return max(0, (last_page + 1) * _PAGE_BYTES - size) if magic == _MAGIC else 0
+
+
+def _lengthen(path: str) -> None:
+    """LMDB need not write the last pages that it gave out: give the file its full length, so that a loss shows."""
+    lacking = _lacks(path)
+    if lacking:
+        data = os.path.join(path, "data.mdb")
+        os.truncate(data, os.stat(data).st_size + lacking)
 
 
 def _read(path: str) -> str:

@@ -1,0 +1,205 @@
+"""The store fails open, keeps its limit, and never brings back what was replaced."""
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from llmfs import store as module
+from llmfs.store import FAULTS_BEFORE_DOWN, Key, Store
+
+LIMIT = 4 << 20
+
+
+class Stores:
+    """Opens stores on one path, and closes them all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults = 0
+        self.lost: list[Key] = []
+        self._open: list[Store] = []
+
+    def open(self, expendable: tuple[str, ...] = (), limit: int = LIMIT) -> Store:
+        store = Store(str(self.path), ("a", "b"), limit, self._fault, self.lost.extend, expendable=expendable)
+        self._open.append(store)
+        return store
+
+    def _fault(self) -> None:
+        self.faults += 1
+
+    def close(self) -> None:
+        for store in self._open:
+            store.close()
+        self._open = []
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    stores = Stores(tmp_path / "env")
+    yield stores
+    stores.close()
+
+
+def test_value_is_there_at_once_and_after_a_reopening(stores: Stores) -> None:
+    store = stores.open()
+    assert store.put("a", b"k", b"v")
+    assert store.get("a", b"k") == b"v"
+    assert store.get("b", b"k") is None
+    store.put("a", b"k", b"w")
+    store.delete("a", b"other")
+    stores.close()
+    store = stores.open()
+    assert store.get("a", b"k") == b"w"
+    store.delete("a", b"k")
+    assert store.get("a", b"k") is None
+    stores.close()
+    assert stores.open().get("a", b"k") is None
+    assert stores.faults == 0
+
+
+def test_random_changes_agree_with_a_dictionary_across_reopenings(stores: Stores) -> None:
+    rng = random.Random(2)
+    expected: dict[bytes, bytes] = {}
+    for _ in range(4):
+        store = stores.open()
+        for _ in range(500):
+            key = b"%d" % rng.randrange(60)
+            if rng.random() < 0.3:
+                store.delete("a", key)
+                expected.pop(key, None)
+            else:
+                expected[key] = rng.randbytes(rng.randrange(1, 5000))
+                assert store.put("a", key, expected[key])
+            probe = b"%d" % rng.randrange(60)
+            assert store.get("a", probe) == expected.get(probe)
+        stores.close()
+    store = stores.open()
+    assert {key: store.get("a", key) for key, _ in store.keys("a")} == expected
+    assert dict(store.keys("a")) == {key: len(value) for key, value in expected.items()}
+
+
+def test_full_map_loses_the_batch_is_told_and_never_passes_the_limit(stores: Stores) -> None:
+    store = stores.open()
+    for i in range(300):
+        store.put("a", b"%d" % i, bytes(100_000))
+    stores.close()
+    assert stores.lost
+    assert (stores.path / "data.mdb").stat().st_blocks * 512 <= LIMIT
+    store = stores.open()
+    assert all(store.get("a", key) in (None, bytes(100_000)) for _, key in stores.lost)
+    assert not store.is_down
+
+
+def test_expendable_tables_are_emptied_when_full_and_the_others_stay(stores: Stores) -> None:
+    store = stores.open(expendable=("a",))
+    store.put("b", b"precious", b"kept")
+    for i in range(3000):
+        store.put("a", b"%d" % i, bytes(3000))
+    stores.close()
+    store = stores.open(expendable=("a",))
+    assert store.get("b", b"precious") == b"kept"
+    store.put("a", b"new", b"fits again")
+    stores.close()
+    assert stores.open(expendable=("a",)).get("a", b"new") == b"fits again"
+
+
+def test_value_that_finds_no_room_takes_its_predecessor_with_it(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"old")
+    stores.close()
+    store = stores.open()
+    monkeypatch.setattr(module, "PENDING_LIMIT_BYTES", 10)
+    assert not store.put("a", b"k", b"new, and too long to wait")
+    assert store.get("a", b"k") is None
+    stores.close()
+    assert stores.open().get("a", b"k") is None
+
+
+class _Failing:
+    """An environment whose writes the disk refuses."""
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._environment, name)
+
+    def begin(self, *args: object, write: bool = False, **kwargs: object) -> object:
+        if write:
+            raise lmdb.DiskError("no space left on device")
+        return self._environment.begin(*args, write=write, **kwargs)
+
+
+def test_what_the_disk_refused_is_not_believed_by_the_next_mount(stores: Stores) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"old")
+    stores.close()
+    store = stores.open()
+    store._env = _Failing(store._env)  # type: ignore[assignment]
+    store.put("a", b"k", b"new")
+    stores.close()
+    assert stores.faults == 1 and stores.lost == [("a", b"k")]
+    assert stores.open().get("a", b"k") is None
+
+
+def test_store_that_keeps_failing_goes_down_and_answers_nothing(stores: Stores) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"v")
+    stores.close()
+    store = stores.open()
+    for _ in range(FAULTS_BEFORE_DOWN):
+        store._fault("read", lmdb.Error("again"))
+    assert store.is_down
+    assert store.get("a", b"k") is None
+    assert not store.put("a", b"k", b"w")
+    stores.close()
+    assert stores.open().get("a", b"k") is None
+
+
+@pytest.mark.parametrize("keep", [0, 100, 4096, 8192, 40_000])
+def test_truncated_file_is_started_anew(stores: Stores, keep: int) -> None:
+    store = stores.open()
+    for i in range(500):
+        store.put("a", b"%d" % i, os.urandom(1000))
+    stores.close()
+    os.truncate(stores.path / "data.mdb", keep)
+    store = stores.open()
+    assert all(store.get("a", b"%d" % i) is None for i in range(500))
+    store.put("a", b"k", b"v")
+    stores.close()
+    assert stores.open().get("a", b"k") == b"v"
+
+
+def test_environment_of_another_boot_is_started_anew_and_one_of_this_boot_is_kept(stores: Stores) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"v")
+    stores.close()
+    (stores.path / "open").write_text(module.boot_id())  # as a kill -9 leaves it
+    store = stores.open()
+    assert store.get("a", b"k") == b"v"
+    stores.close()
+    (stores.path / "open").write_text("another boot")
+    assert stores.open().get("a", b"k") is None
+
+
+def test_path_that_cannot_be_a_directory_makes_a_store_that_is_down(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = Store(str(tmp_path / "file" / "env"), ("a",), LIMIT)
+    assert store.is_down and store.get("a", b"k") is None and not store.put("a", b"k", b"v")
+    assert list(store.keys("a")) == []
+    store.close()
+
+
+def test_reader_beside_the_writing_thread_sees_the_newest_value(stores: Stores) -> None:
+    store = stores.open()
+    for i in range(2000):
+        store.put("a", b"counter", b"%d" % i)
+        assert store.get("a", b"counter") == b"%d" % i
+    assert threading.active_count() < 20
