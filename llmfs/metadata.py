@@ -1,11 +1,6 @@
 """Names, attributes and listings: what is known, for how long, and how it is asked for.
 
-Known things live in inodes (`inodes.py`) while they are in use, and in LMDB for ever:
-
-    names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory
-    inodes     inode id                -> attributes, when they were seen, generation
-    listings   directory id            -> generation, names
-    links      inode id                -> generation, target
+Known things live in inodes (`inodes.py`) while they are in use, and in LMDB for ever (`records.py`).
 
 How long each may be believed is `policy/freshness.py`'s to say. A name is good while its own check is fresh, or while its
 directory is fresh and in the state that the name was seen in: one stat of a directory makes all the absent names that a
@@ -26,34 +21,29 @@ import errno
 import logging
 import os
 import stat
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgpack
 import trio
 
-from llmfs.attributes import PACKED, Attributes
+from llmfs.attributes import Attributes
 from llmfs.config import Consistency
 from llmfs.inodes import ABSENT_ID, ROOT_ID, Entry, Inode, InodeTable, ListedName, Listing
 from llmfs.policy.freshness import generation_of, is_fresh, time_to_live_ns
+from llmfs.records import Records
 from llmfs.source import Source
-from llmfs.store import Store
 from llmfs.workers import Workers
 from predictor.events import Tier
 
 log = logging.getLogger(__name__)
 
-RECORDS = ("names", "inodes", "listings", "links")
-TABLES = (*RECORDS, "counters")
 CHILDREN_LIMIT = 65_536
 """Names of one directory kept in memory; LMDB has them all."""
 
 ALLOCATED_IDS = 1 << 62
 """Ids that we give out start here, beyond any inode number seen in practice."""
 
-STORED_LISTING_LIMIT = 100_000
 
 UNREACHABLE = frozenset(
     (
@@ -69,8 +59,6 @@ LOOKS = 3
 
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
-_ENTRY = struct.Struct("<QqQ")
-_SEEN = struct.Struct("<qQ")
 
 
 class Flight:
@@ -92,7 +80,7 @@ class Metadata:
     def __init__(
         self,
         source: Source,
-        store: Store,
+        records: Records,
         inodes: InodeTable,
         consistency: Consistency,
         on_changed: Callable[[Inode], None],
@@ -100,7 +88,7 @@ class Metadata:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._source = source
-        self._store = store
+        self._records = records
         self.inodes = inodes
         self._consistency = consistency
         self._is_strict = consistency is Consistency.STRICT
@@ -177,11 +165,11 @@ class Metadata:
     async def target(self, link: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[bytes, Tier]:
         """What a symbolic link points to. Raises OSError."""
         _, tier = await self.attributes(link, workers, is_prefetch)
-        stored = self._store.get("links", link.id.to_bytes(8, "big"))
-        if stored is not None and stored[:8] == link.generation.to_bytes(8, "big"):
-            return stored[8:], tier
+        target = self._records.link(link.id, link.generation)
+        if target is not None:
+            return target, tier
         target = await workers.run_short(self._source.readlink, link)
-        self._store.put("links", link.id.to_bytes(8, "big"), link.generation.to_bytes(8, "big") + target)
+        self._records.keep_link(link.id, link.generation, target)
         return target, Tier.SOURCE
 
     def _bear(self, error: OSError) -> None:
@@ -370,7 +358,7 @@ class Metadata:
         """Only the source can say what the name stands for."""
         if directory.children is not None:
             directory.children.pop(name, None)
-        self._store.delete("names", directory.id.to_bytes(8, "big") + name)
+        self._records.drop_entry(directory.id, name)
 
     # --- asking the source
 
@@ -451,9 +439,7 @@ class Metadata:
         self._take_attributes(directory, attributes, began, asked_ns)
         directory.misses = 0
         listing = directory.listing = Listing(names, directory.generation)
-        if len(names) <= STORED_LISTING_LIMIT:
-            packed = msgpack.packb([listing.generation, names], use_bin_type=True)
-            self._store.put("listings", directory.id.to_bytes(8, "big"), packed)
+        self._records.keep_listing(directory.id, listing)
         return listing
 
     def _is_another(self, inode: Inode, attributes: Attributes) -> bool:
@@ -507,7 +493,7 @@ class Metadata:
         """We changed a directory: its attributes and its listing are not what they were."""
         self._disbelieve(directory)
         directory.listing = None
-        self._store.delete("listings", directory.id.to_bytes(8, "big"))
+        self._records.drop_listing(directory.id)
         self._keep_attributes(directory)
 
     def _directory_would_tell(self, directory: Inode, name: bytes) -> bool:
@@ -529,11 +515,10 @@ class Metadata:
 
     def _allocate(self) -> int:
         if not self._next_id:
-            stored = self._store.get("counters", b"next-id")
-            self._next_id = int.from_bytes(stored, "big") if stored else ALLOCATED_IDS
+            self._next_id = self._records.next_id(ALLOCATED_IDS)
         allocated = self._next_id
         self._next_id += 1
-        self._store.put("counters", b"next-id", self._next_id.to_bytes(8, "big"))
+        self._records.keep_next_id(self._next_id)
         return allocated
 
     # --- storing and restoring
@@ -543,10 +528,9 @@ class Metadata:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         entry = directory.children.get(name)
         if entry is None:
-            stored = self._store.get("names", directory.id.to_bytes(8, "big") + name)
-            if stored is None or len(stored) != _ENTRY.size:
-                return None
-            entry = directory.children[name] = Entry(*_ENTRY.unpack(stored))
+            entry = self._records.entry(directory.id, name)
+            if entry is not None:
+                directory.children[name] = entry
         return entry
 
     def _remember(self, directory: Inode, name: bytes, inode_id: int, asked_ns: int = 0) -> None:
@@ -555,19 +539,17 @@ class Metadata:
             directory.children.clear()
         entry = directory.children[name] = Entry(inode_id, asked_ns or self.now_ns(), directory.generation)
         self._flights.pop(("name", directory.id, name), None)
-        self._store.put("names", directory.id.to_bytes(8, "big") + name, _ENTRY.pack(*entry))
+        self._records.keep_entry(directory.id, name, entry, is_own=not asked_ns)
 
     def _keep_attributes(self, inode: Inode) -> None:
-        packed = _SEEN.pack(inode.checked_ns, inode.generation) + PACKED.pack(*inode.attributes)
-        self._store.put("inodes", inode.id.to_bytes(8, "big"), packed)
+        self._records.keep_inode(inode.id, inode.checked_ns, inode.generation, inode.attributes)
 
     def _restore(self, inode: Inode) -> bool:
         """Fill in what a former mount knew. False where there is nothing."""
-        stored = self._store.get("inodes", inode.id.to_bytes(8, "big"))
-        if stored is None or len(stored) != _SEEN.size + PACKED.size:
+        stored = self._records.inode(inode.id)
+        if stored is None:
             return False
-        inode.checked_ns, inode.generation = _SEEN.unpack_from(stored)
-        inode.attributes = Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        inode.checked_ns, inode.generation, inode.attributes = stored
         if inode.attributes.dev:
             inode.checked_ns = 0  # another file system below the source: it may be mounted differently now
         if inode.attributes.is_directory and inode.children is None:
@@ -585,9 +567,7 @@ class Metadata:
         """Whether there is a listing of the state that the directory was last seen in."""
         listing = directory.listing
         if listing is None and directory.children is not None:
-            stored = self._store.get("listings", directory.id.to_bytes(8, "big"))
-            if stored is not None:
-                listing = directory.listing = _unpack_listing(stored)
+            listing = directory.listing = self._records.listing(directory.id)
         return listing is not None and listing.generation == directory.generation
 
 
@@ -599,10 +579,3 @@ ABSENT = _Absent()
 
 _NOTHING = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
-
-def _unpack_listing(stored: bytes) -> Listing | None:
-    try:
-        generation, names = msgpack.unpackb(stored, raw=False)
-        return Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
-        return None

@@ -31,15 +31,16 @@ from llmfs.errors import MountError
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
-from llmfs.metadata import RECORDS, TABLES, Metadata
+from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.operations import Operations
 from llmfs.patience import Patience
 from llmfs.policy.eviction import Resident
-from llmfs.policy.speed import SourceSpeed
+from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
 from llmfs.recorder import Batch, Recorder
+from llmfs.records import RECORDS, TABLES, Records
 from llmfs.source import Source
 from llmfs.status import status_of
 from llmfs.store import Store
@@ -87,19 +88,21 @@ class Mount:
         self._meta_store = Store(
             os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS
         )
+        records = Records(self._meta_store, lambda: self.speed.is_inline)
+        self.speed = SourceSpeed()
         try:
             self.source = Source(
                 config.source,
                 max(64, descriptors - DESCRIPTORS_KEPT_BACK),
                 self._observe_source,
-                (self._meta_store.get("counters", b"source-type") or b"").decode(),
+                records.source_type(),
                 config.is_offline_ok,
             )
         except OSError as error:
             self._meta_store.close()
             raise MountError(f"cannot open the source {config.source}: {error.strerror}") from error
-        self._meta_store.put("counters", b"source-type", self.source.filesystem_type.encode())
-        self.speed = SourceSpeed(self.source.filesystem_type)
+        records.keep_source_type(self.source.filesystem_type)
+        self.speed.is_local = self.source.filesystem_type in LOCAL_FILESYSTEMS
         self._block_store = Store(
             os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
         )
@@ -112,7 +115,7 @@ class Mount:
         self.patience = Patience(config.source_timeout_s)
         self.metadata = Metadata(
             self.source,
-            self._meta_store,
+            records,
             InodeTable(IDLE_INODES),
             config.consistency,
             self._changed,

@@ -39,8 +39,8 @@ class _Average:
 class SourceSpeed:
     """How fast the source has answered of late."""
 
-    def __init__(self, filesystem_type: str) -> None:
-        self._is_local = filesystem_type in LOCAL_FILESYSTEMS
+    def __init__(self) -> None:
+        self.is_local = False  # of a type in LOCAL_FILESYSTEMS
         self._reads = _Average()
         self._lookups = _Average()
 
@@ -60,4 +60,4 @@ class SourceSpeed:
     def is_inline(self) -> bool:
         """Whether short calls may be made on the event loop."""
         lookups = self._lookups
-        return self._is_local and (lookups.is_fast or (self._reads.is_fast and lookups.samples < SAMPLES_BEFORE_FAST))
+        return self.is_local and (lookups.is_fast or (self._reads.is_fast and lookups.samples < SAMPLES_BEFORE_FAST))

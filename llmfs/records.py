@@ -1,0 +1,117 @@
+"""What is known of files, in LMDB: names, attributes, listings, links. How it is stored, and nothing else.
+
+    names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory
+    inodes     inode id                -> when its attributes were seen, generation, attributes
+    listings   directory id            -> generation, names
+    links      inode id                -> generation, target
+    counters   next-id, source-type
+
+While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not kept, and
+what we changed ourselves is dropped, so that no older record can speak for it later.
+"""
+
+import struct
+from collections.abc import Callable
+
+import msgpack
+
+from llmfs.attributes import PACKED, Attributes
+from llmfs.inodes import Entry, ListedName, Listing
+from llmfs.store import Store
+
+RECORDS = ("names", "inodes", "listings", "links")
+TABLES = (*RECORDS, "counters")
+LONGEST_LISTING = 100_000
+"""Names; a longer listing is not worth its room."""
+
+_ENTRY = struct.Struct("<QqQ")
+_SEEN = struct.Struct("<qQ")
+
+
+class Records:
+    """Records of files by inode id."""
+
+    def __init__(self, store: Store, is_bypassed: Callable[[], bool] = lambda: False) -> None:
+        self._store = store
+        self._is_bypassed = is_bypassed
+
+    def entry(self, directory_id: int, name: bytes) -> Entry | None:
+        """What a name stood for when it was last seen."""
+        stored = self._get("names", _key(directory_id) + name)
+        return Entry(*_ENTRY.unpack(stored)) if stored is not None and len(stored) == _ENTRY.size else None
+
+    def keep_entry(self, directory_id: int, name: bytes, entry: Entry, is_own: bool) -> None:
+        """`is_own`: we made or removed the name ourselves."""
+        self._keep("names", _key(directory_id) + name, _ENTRY.pack(*entry), is_own)
+
+    def drop_entry(self, directory_id: int, name: bytes) -> None:
+        self._store.delete("names", _key(directory_id) + name)
+
+    def inode(self, inode_id: int) -> tuple[int, int, Attributes] | None:
+        """When an inode was last looked at (0: not to be believed), its generation then, its attributes."""
+        stored = self._get("inodes", _key(inode_id))
+        if stored is None or len(stored) != _SEEN.size + PACKED.size:
+            return None
+        checked_ns, generation = _SEEN.unpack_from(stored)
+        return checked_ns, generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+
+    def keep_inode(self, inode_id: int, checked_ns: int, generation: int, attributes: Attributes) -> None:
+        packed = _SEEN.pack(checked_ns, generation) + PACKED.pack(*attributes)
+        self._keep("inodes", _key(inode_id), packed, is_own=not checked_ns)
+
+    def listing(self, directory_id: int) -> Listing | None:
+        """The names of a directory when it was last listed."""
+        stored = self._get("listings", _key(directory_id))
+        return None if stored is None else _unpack_listing(stored)
+
+    def keep_listing(self, directory_id: int, listing: Listing) -> None:
+        if len(listing.names) <= LONGEST_LISTING:
+            packed = msgpack.packb([listing.generation, listing.names], use_bin_type=True)
+            self._keep("listings", _key(directory_id), packed, is_own=False)
+
+    def drop_listing(self, directory_id: int) -> None:
+        self._store.delete("listings", _key(directory_id))
+
+    def link(self, inode_id: int, generation: int) -> bytes | None:
+        """The target of a symbolic link of that generation."""
+        stored = self._get("links", _key(inode_id))
+        return stored[8:] if stored is not None and stored[:8] == _key(generation) else None
+
+    def keep_link(self, inode_id: int, generation: int, target: bytes) -> None:
+        self._keep("links", _key(inode_id), _key(generation) + target, is_own=False)
+
+    def next_id(self, first: int) -> int:
+        """The next inode id to give out; `first` if none ever was."""
+        stored = self._store.get("counters", b"next-id")
+        return int.from_bytes(stored, "big") if stored else first
+
+    def keep_next_id(self, number: int) -> None:
+        self._store.put("counters", b"next-id", _key(number))
+
+    def source_type(self) -> str:
+        """The type of file system that the source lay on in the last mount; "" if there was none."""
+        return (self._store.get("counters", b"source-type") or b"").decode("utf-8", "replace")
+
+    def keep_source_type(self, name: str) -> None:
+        self._store.put("counters", b"source-type", name.encode())
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        return None if self._is_bypassed() else self._store.get(table, key)
+
+    def _keep(self, table: str, key: bytes, value: bytes, is_own: bool) -> None:
+        if not self._is_bypassed():
+            self._store.put(table, key, value)
+        elif is_own:
+            self._store.delete(table, key)
+
+
+def _key(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+def _unpack_listing(stored: bytes) -> Listing | None:
+    try:
+        generation, names = msgpack.unpackb(stored, raw=False)
+        return Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return None
