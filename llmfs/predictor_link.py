@@ -23,6 +23,9 @@ from predictor.plan import Outcome, PlanItem, Want
 log = logging.getLogger(__name__)
 
 QUEUE_FRAMES = 256
+PATHS_IN_FRAME = 30_000
+"""Names of 255 bytes, they still are half of what a frame may be (frames.MAX_FRAME_BYTES)."""
+
 SHORTEST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 GOOD_BEHAVIOUR_S = 60.0
@@ -70,6 +73,12 @@ class PredictorLink:
             return  # the dictionary is sent as a whole when there is somebody to read it
         owed_paths, owed_streams = self._owed
         self._owed = ([], [])
+        while len(owed_paths) > PATHS_IN_FRAME and self._post(["accesses", owed_paths[:PATHS_IN_FRAME], [], b""]):
+            owed_paths = owed_paths[PATHS_IN_FRAME:]
+        if len(owed_paths) > PATHS_IN_FRAME:
+            self._owed = (owed_paths + paths, owed_streams + streams)
+            self._on_dropped(len(records) // 40)
+            return
         message = ["accesses", owed_paths + paths, owed_streams + streams, records]
         if not self._post(message):
             self._owed = (owed_paths + paths, owed_streams + streams)
@@ -86,7 +95,7 @@ class PredictorLink:
 
     def listing(self, path_id: int, names: list[bytes], types: list[int]) -> None:
         """Pass on the names of a directory."""
-        if self._is_connected:
+        if self._is_connected and len(names) <= PATHS_IN_FRAME:
             self._post(["listing", path_id, names, types])
 
     def outcome(self, path: bytes, generator: str, outcome: Outcome) -> None:
@@ -110,8 +119,10 @@ class PredictorLink:
             started = trio.current_time()
             try:
                 await self._converse()
-            except (OSError, FrameError, subprocess.SubprocessError) as error:
-                log.warning("the predictor failed: %s", error)
+            except Exception as error:  # whatever it did: it is the mount that has to live
+                while isinstance(error, ExceptionGroup):
+                    error = error.exceptions[0]  # a nursery's wrapping
+                log.warning("the predictor failed: %s", str(error) or type(error).__name__)
             self._on_state("down")
             if trio.current_time() - started > GOOD_BEHAVIOUR_S:
                 backoff_s = SHORTEST_BACKOFF_S
@@ -183,7 +194,7 @@ class PredictorLink:
                     self._on_statistics({str(name): float(number) for name, number in numbers.items()})
                 case _:
                     raise FrameError(f"an unknown message {message[0]!r}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             raise FrameError(f"the predictor sent rubbish: {error}") from error
 
     async def _end(self, process: "subprocess.Popen[bytes]", stream: trio.SocketStream) -> None:
@@ -203,6 +214,8 @@ class PredictorLink:
 
 def _plan_item(item: Any) -> PlanItem:
     want, path, offset, length, score, horizon, generator = item
-    if not isinstance(path, bytes) or offset < 0 or length < 0:
+    if not isinstance(path, bytes) or not 0 <= offset < 1 << 63 or not 0 <= length < 1 << 63:
         raise ValueError("a plan item that is none")
+    if b"\0" in path or not {b".", b".."}.isdisjoint(path.split(b"/")):
+        raise ValueError("a path that does not stay in the source")
     return PlanItem(Want(want), path, int(offset), int(length), float(score), int(horizon), str(generator))

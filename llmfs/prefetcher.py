@@ -167,6 +167,9 @@ class Prefetcher:
             except OSError as error:
                 log.debug("prefetch of %s failed: %s", job.path, error)
                 self._on_dropped(1)
+            except Exception:  # a bug of ours in what nobody asked for must not take the mount down
+                log.exception("prefetch of %s failed", job.path)
+                self._on_dropped(1)
 
     async def _fetch(self, job: Job) -> None:
         inode = job.inode

@@ -1,0 +1,82 @@
+"""A live mount's /metrics is what Prometheus reads, and its counters move with what happens."""
+
+import contextlib
+import json
+import os
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.mount.conftest import Mounted, World, drop_pages
+
+
+def samples(m: Mounted) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(m.metrics_text())
+        for sample in family.samples
+    }
+
+
+def value(m: Mounted, name: str, **labels: str) -> float:
+    return samples(m)[name, tuple(sorted(labels.items()))]
+
+
+def test_counters_move_as_reads_happen(world: World) -> None:
+    (world.backing / "f").write_bytes(os.urandom(500_000))
+    m = world.mount("--predictor", "off", "--metrics-port", "0", source=world.slow_source())
+    before = samples(m)
+    assert before["llmfs_cache_limit_bytes", ()] == 10 * 2**30
+    data = (m / "f").read_bytes()
+    cold = samples(m)
+
+    def moved(name: str, **labels: str) -> float:
+        key = (name, tuple(sorted(labels.items())))
+        return cold[key] - before[key]
+
+    served = {tier: moved("llmfs_read_bytes_total", tier=tier) for tier in ("cache", "source", "joined")}
+    assert sum(served.values()) >= 500_000 and served["source"] > 0
+    assert moved("llmfs_reads_total", tier="source") > 0
+    assert moved("llmfs_source_duration_seconds_count", operation="read") > 0
+    assert moved("llmfs_request_duration_seconds_count", operation="read") > 0
+    assert moved("llmfs_cache_bytes") >= 500_000 and moved("llmfs_cache_blocks") == 4
+    assert moved("llmfs_accesses_total") > 0
+    drop_pages(m / "f")
+    assert (m / "f").read_bytes() == data
+    warm = samples(m)
+    key = ("llmfs_read_bytes_total", (("tier", "cache"),))
+    assert warm[key] - cold[key] >= 500_000
+    key = ("llmfs_read_bytes_total", (("tier", "source"),))
+    assert warm[key] == cold[key]
+    (m / "g").write_bytes(b"x" * 1000)
+    assert value(m, "llmfs_written_bytes_total") == 1000
+    status = m.status()
+    assert status["read_bytes"]["cache"] >= 500_000 and status["source_calls"]["requests"] > 0
+
+
+def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:
+    m = world.mount("--predictor", "off", "--metrics-port", "0")
+    families = list(text_string_to_metric_families(m.metrics_text()))
+    assert len(families) > 25
+    for family in families:
+        assert family.name.startswith("llmfs"), family.name
+        assert family.documentation and family.type != "unknown", family.name
+
+
+def test_port_is_that_of_the_loopback_alone_and_in_the_status(world: World) -> None:
+    m = world.mount("--predictor", "off", "--metrics-port", "0")
+    port = m.status()["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        assert response.headers["Content-Type"].startswith("text/plain")
+    local = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(table) as lines:
+            local |= {line.split()[1] for line in lines}
+    assert {address for address in local if address.endswith(f":{port:04X}")} == {f"0100007F:{port:04X}"}
+
+
+def test_without_a_port_nothing_is_served_and_the_status_says_so(world: World) -> None:
+    m = world.mount("--predictor", "off")
+    assert m.status()["metrics_port"] is None
+    shown = json.loads(world.llmfs("status", "--json", m.path))
+    assert (shown if isinstance(shown, dict) else shown[0])["source"] == str(world.backing)
