@@ -10,9 +10,11 @@ one when it lands, its bytes go to those who were waiting, as any read that runs
 cache. Nobody can join it either, for flights are found by generation.
 
 A prefetch never hurts a reader: one that fails is asked for again by the program that wanted it, and reads beyond the
-cache's faults go to the source.
+cache's faults go to the source. Nor does a reader that is killed: a flight that was given up is nobody's answer, and those
+who waited for it fetch anew.
 """
 
+import errno
 import logging
 import os
 import struct
@@ -49,7 +51,7 @@ class Flight:
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
         self.done = trio.Event()
-        self.data = b""
+        self.data: bytes | None = None  # neither data nor error when done: it was given up
         self.error: OSError | None = None
 
 
@@ -115,7 +117,7 @@ class Content:
                 await flight.done.wait()
                 if flight.error is not None:
                     raise flight.error
-                fetched += len(flight.data)
+                fetched += len(flight.data or b"")
         return fetched
 
     def changed(self, inode: Inode) -> None:
@@ -202,12 +204,16 @@ class Content:
                 if flight.generator is None:
                     raise flight.error
                 return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
+            if flight.data is None:
+                return await self._assemble(inode, offset, stop, is_sequential, workers)
         tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
-        data = b"".join(
-            piece if piece is not None else _from_flights(start, end, (*joined, *launched))
-            for start, end, piece in pieces
-        )
-        return data, tier
+        parts = []
+        for start, end, piece in pieces:
+            part = piece if piece is not None else _from_flights(start, end, (*joined, *launched))
+            parts.append(part)
+            if len(part) < end - start:
+                break  # the file has shrunk: what the cache has of it further on is of the past
+        return b"".join(parts), tier
 
     def _pieces(self, inode: Inode, offset: int, stop: int) -> list[tuple[int, int, bytes | None]]:
         """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
@@ -250,30 +256,34 @@ class Content:
 
     async def _fly(self, inode: Inode, generation: int, flight: Flight, workers: Workers) -> None:
         offset = flight.first * PAGE_BYTES
-        length = min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset
+        length = max(0, min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset)
         self.bytes_in_flight += length
         try:
-            flight.data = await workers.run(self._source.read, inode, offset, length)
+            data = flight.data = await workers.run(self._source.read, inode, offset, length)
             if inode.generation == generation:
-                if len(flight.data) == length:
-                    self._land(inode, flight)
+                if len(data) == length:
+                    self._land(inode, flight, data)
                 else:
                     inode.checked_ns = 0  # the file is shorter than we knew: look again before the next open
         except OSError as error:
             flight.error = error
+        except Exception:
+            log.exception("a fetch failed")
+            if flight.data is None:
+                flight.error = OSError(errno.EIO, os.strerror(errno.EIO))
         finally:
             self.bytes_in_flight -= length
             self._retire(inode.id, generation, flight)
             flight.done.set()
 
-    def _land(self, inode: Inode, flight: Flight) -> None:
+    def _land(self, inode: Inode, flight: Flight, fetched: bytes) -> None:
         """Put the fetched pages into the cache, block by block."""
         page = flight.first
         while page < flight.stop:
             index = page // BLOCK_PAGES
             block_stop = min((index + 1) * BLOCK_PAGES, flight.stop)
             base = flight.first
-            data = flight.data[(page - base) * PAGE_BYTES : (block_stop - base) * PAGE_BYTES]
+            data = fetched[(page - base) * PAGE_BYTES : (block_stop - base) * PAGE_BYTES]
             generator = flight.generator
             if generator is not None:
                 self._on_fetched(generator, len(data))
@@ -295,6 +305,6 @@ def _from_flights(start: int, stop: int, flights: tuple[Flight, ...]) -> bytes:
     """The byte range from the flight that covers it; short at the end of a file that has shrunk."""
     for flight in flights:
         base = flight.first * PAGE_BYTES
-        if base <= start and stop <= flight.stop * PAGE_BYTES:
+        if base <= start and stop <= flight.stop * PAGE_BYTES and flight.data is not None:
             return flight.data[start - base : stop - base]
     return b""

@@ -64,12 +64,13 @@ _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"
 class Flight:
     """A look at the source that is under way, shared by all who want its answer."""
 
-    __slots__ = ("done", "error", "is_prefetch", "result", "was_joined")
+    __slots__ = ("done", "error", "is_given_up", "is_prefetch", "result", "was_joined")
 
     def __init__(self, is_prefetch: bool) -> None:
         self.done = trio.Event()
         self.result: Any = None
         self.error: BaseException | None = None
+        self.is_given_up = False  # its program was killed while it waited: nobody's answer
         self.is_prefetch = is_prefetch
         self.was_joined = False
 
@@ -371,6 +372,8 @@ class Metadata:
                 flight.was_joined = True
                 self._on_prefetched(_KINDS[key[0]], True)
             await flight.done.wait()
+            if flight.is_given_up:
+                return await self._single_flight(key, is_prefetch, ask)
             if flight.error is None:
                 return flight.result, Tier.JOINED
             if is_prefetch or not flight.is_prefetch:
@@ -379,6 +382,9 @@ class Metadata:
         flight = self._flights[key] = Flight(is_prefetch)
         try:
             flight.result = await ask()
+        except trio.Cancelled:
+            flight.is_given_up = True
+            raise
         except BaseException as error:
             flight.error = error if isinstance(error, OSError) else OSError(errno.EIO, os.strerror(errno.EIO))
             raise

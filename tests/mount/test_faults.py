@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import random
 import signal
@@ -150,6 +151,38 @@ def test_signal_ends_a_program_that_waits_for_a_hanging_source(m: Mounted, slow:
         slow.heal()
         reader.kill()
         reader.wait(30)
+
+
+def test_killed_reader_does_not_harm_those_who_read_the_same(m: Mounted, slow: SlowDir, data: bytes) -> None:
+    """He fetched for all of them: they neither fail nor are told that the file ends there."""
+    slow.hang(["read", "lookup", "getattr"], name_contains="bad")
+    code = "import sys, hashlib; print(hashlib.md5(open(sys.argv[1], 'rb').read()).hexdigest())"
+    readers = []
+    try:
+        for _ in range(3):
+            readers.append(subprocess.Popen([sys.executable, "-c", code, m / "bad"], stdout=subprocess.PIPE, text=True))
+            count = len(readers)
+            eventually(lambda c=count: slow.hung > 0 and len(readers) == c, 20, "a look that hangs")
+        time.sleep(0.3)  # the others join the first
+        for operations in (["read"], []):
+            killed = readers.pop(0)
+            killed.kill()
+            assert killed.wait(20) == -signal.SIGKILL
+            assert killed.stdout is not None
+            killed.stdout.close()
+            slow.heal()
+            slow.hang(operations, name_contains="bad")
+            if operations:
+                eventually(lambda: slow.hung > 0, 20, "a read that hangs")
+                time.sleep(0.3)
+        assert [reader.communicate(timeout=30)[0].strip() for reader in readers] == [hashlib.md5(data).hexdigest()]
+    finally:
+        slow.heal()
+        for reader in readers:
+            reader.kill()
+            reader.wait(30)
+            if reader.stdout:
+                reader.stdout.close()
 
 
 def test_mount_goes_on_where_a_hundred_reads_hang(m: Mounted, slow: SlowDir, world: World, data: bytes) -> None:

@@ -1,0 +1,323 @@
+"""Reads of file data: once from the source, joined by others, and right whatever happens to those who wait."""
+
+import errno
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from llmfs.attributes import Attributes
+from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of
+from llmfs.content import FLIGHT_LIMIT_BYTES, Content
+from llmfs.inodes import Inode
+from llmfs.policy.eviction import Eviction
+from predictor.events import Tier
+
+SIZE = 3 * BLOCK_BYTES + 5000
+
+
+class Blocks:
+    """A block cache in memory."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[bytes, Block] = {}
+        self.policy = Eviction(1 << 40)
+
+    def get(self, key: bytes) -> Any:
+        return self.blocks.get(key)
+
+    def use(self, key: bytes) -> str | None:
+        resident = self.policy.get(key)
+        if resident is None:
+            return None
+        generator, resident.generator = resident.generator, None
+        return generator
+
+    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None) -> None:
+        known = self.blocks.get(key)
+        self.blocks[key] = known.merged(first_page, data) if known else block_of(first_page, data)
+        self.policy.admit(key, len(self.blocks[key].data), generator)
+
+
+class FakeSource:
+    """A file in memory. Reads of it wait while `gate` is closed."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.reads: list[tuple[int, int]] = []
+        self.failures = 0
+        self.gate = trio.Event()
+        self.gate.set()
+
+    def read(self, inode: Inode, offset: int, length: int) -> bytes:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EIO, "broken")
+        return self.data[offset : offset + length]
+
+    def read_now(self, *_: object, **__: object) -> None:
+        return None
+
+
+class FakeWorkers:
+    """Makes the call on the event loop, once the gate is open."""
+
+    limit = 4
+    is_inline = False
+
+    def __init__(self, source: FakeSource) -> None:
+        self._source = source
+
+    async def run(self, call: Callable[..., Any], *args: Any) -> Any:
+        self._source.reads.append(args[1:3])
+        gate = self._source.gate
+        await trio.lowlevel.checkpoint()
+        await gate.wait()
+        return call(*args)
+
+
+class World:
+    def __init__(self, nursery: trio.Nursery, data: bytes) -> None:
+        self.source = FakeSource(data)
+        self.workers = FakeWorkers(self.source)
+        self.fetched: list[tuple[str, int]] = []
+        self.used: list[tuple[str, bool, int]] = []
+        self.content = Content(
+            self.source,  # type: ignore[arg-type]
+            Blocks(),  # type: ignore[arg-type]
+            nursery,
+            lambda generator, size: self.fetched.append((generator, size)),
+            lambda inode, generator, late, size: self.used.append((generator, late, size)),
+        )
+        self.inode = Inode(7, None, attributes(len(data)))
+        self.inode.generation = 99
+
+    async def read(self, offset: int, length: int, is_sequential: bool = False) -> tuple[bytes, Tier]:
+        data, tier = await self.content.read(self.inode, offset, length, is_sequential, self.workers)  # type: ignore[arg-type]
+        return bytes(data), tier
+
+    async def prefetch(self, offset: int, length: int) -> int:
+        return await self.content.prefetch(self.inode, offset, length, "guess", self.workers)  # type: ignore[arg-type]
+
+    @property
+    def flights(self) -> int:
+        return len(self.content._flights)
+
+
+def attributes(size: int) -> Attributes:
+    return Attributes(0o100644, 1, 0, 0, 0, size, 4096, 0, 0, 0, 0, 0, 7)
+
+
+def in_world(test: Callable[[World], Any], data: bytes | None = None) -> None:
+    content = random.Random(1).randbytes(SIZE) if data is None else data
+
+    async def main() -> None:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                world = World(nursery, content)
+                await test(world)
+                assert world.content.bytes_in_flight == 0 and world.flights == 0
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+async def _settled() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def test_random_ranges_are_right_and_come_from_the_source_once() -> None:
+    async def test(world: World) -> None:
+        rng = random.Random(3)
+        for _ in range(300):
+            offset = rng.randrange(SIZE + 1000)
+            length = rng.choice((1, 100, 4096, 5000, 70_000, 200_000, SIZE))
+            data, _ = await world.read(offset, length, rng.random() < 0.5)
+            assert data == world.source.data[offset : offset + length]
+        assert sum(length for _, length in world.source.reads) == SIZE
+        world.source.reads.clear()
+        assert (await world.read(0, SIZE)) == (world.source.data, Tier.CACHE)
+        assert world.source.reads == []
+
+    in_world(test)
+
+
+def test_random_reader_gets_only_the_pages_it_asked_for() -> None:
+    async def test(world: World) -> None:
+        assert (await world.read(BLOCK_BYTES + 10, 100))[1] is Tier.SOURCE
+        assert world.source.reads == [(BLOCK_BYTES, PAGE_BYTES)]
+        await world.read(0, 10, is_sequential=True)
+        assert world.source.reads[1:] == [(0, BLOCK_BYTES)]
+
+    in_world(test)
+
+
+def test_readers_join_the_fetch_under_way() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        answers: list[tuple[bytes, Tier]] = []
+
+        async def reader(offset: int) -> None:
+            answers.append(await world.read(offset, 1000))
+
+        async with trio.open_nursery() as nursery:
+            for offset in (0, 0, 500, 100):
+                nursery.start_soon(reader, offset)
+            await _settled()
+            assert len(world.source.reads) == 1
+            gate.set()
+        assert sorted(tier for _, tier in answers) == [Tier.JOINED] * 3 + [Tier.SOURCE]
+
+    in_world(test)
+
+
+def test_reader_joins_a_prefetch_and_it_counts_as_late() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.prefetch, 0, BLOCK_BYTES)
+            await _settled()
+            nursery.start_soon(world.read, 0, 4096)
+            await _settled()
+            gate.set()
+        assert len(world.source.reads) == 1
+        assert world.fetched == [("guess", BLOCK_BYTES)] and world.used == [("guess", True, BLOCK_BYTES)]
+
+    in_world(test)
+
+
+def test_prefetched_block_is_used_in_time_once() -> None:
+    async def test(world: World) -> None:
+        assert await world.prefetch(0, 0) == SIZE
+        for _ in range(2):
+            data, tier = await world.read(0, BLOCK_BYTES)
+            assert (data, tier) == (world.source.data[:BLOCK_BYTES], Tier.CACHE)
+        assert world.used == [("guess", False, BLOCK_BYTES)]
+        assert await world.prefetch(0, 0) == 0
+
+    in_world(test)
+
+
+def test_killed_reader_does_not_fail_those_who_joined_it() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        answers: list[tuple[bytes, Tier]] = []
+        killed = trio.CancelScope()
+
+        async def doomed() -> None:
+            with killed:
+                await world.read(0, 4096)
+
+        async def reader() -> None:
+            answers.append(await world.read(0, 4096))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(doomed)
+            await _settled()
+            nursery.start_soon(reader)
+            nursery.start_soon(reader)
+            await _settled()
+            killed.cancel()
+            await _settled()
+            assert answers == []
+            gate.set()
+        assert [data for data, _ in answers] == [world.source.data[:4096]] * 2
+        assert len(world.source.reads) == 2  # one of them asked anew, the other joined him
+
+    in_world(test)
+
+
+def test_failed_prefetch_is_asked_for_again_by_the_reader() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        world.source.failures = 1
+
+        async def prefetch() -> None:
+            with pytest.raises(OSError, match="broken"):
+                await world.prefetch(0, BLOCK_BYTES)
+
+        async def reader() -> None:
+            assert (await world.read(0, 100))[0] == world.source.data[:100]
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prefetch)
+            await _settled()
+            nursery.start_soon(reader)
+            await _settled()
+            gate.set()
+
+    in_world(test)
+
+
+def test_error_of_the_source_reaches_all_who_wait_and_is_not_kept() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        world.source.failures = 1
+        failed: list[int | None] = []
+
+        async def reader() -> None:
+            with pytest.raises(OSError, match="broken") as caught:
+                await world.read(0, 4096)
+            failed.append(caught.value.errno)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader)
+            nursery.start_soon(reader)
+            await _settled()
+            gate.set()
+        assert failed == [errno.EIO] * 2 and len(world.source.reads) == 1
+        assert (await world.read(0, 4096))[0] == world.source.data[:4096]
+
+    in_world(test)
+
+
+def test_fill_that_began_before_a_write_does_not_land() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.prefetch, 0, SIZE)
+            await _settled()
+            world.content.changed(world.inode)
+            gate.set()
+        world.source.data = b"n" * SIZE
+        world.content.changed(world.inode)
+        assert (await world.read(0, SIZE))[0] == b"n" * SIZE
+
+    in_world(test)
+
+
+def test_read_over_a_file_that_shrank_never_shifts_what_the_cache_has_further_on() -> None:
+    async def test(world: World) -> None:
+        await world.read(BLOCK_BYTES, BLOCK_BYTES)  # the second block is cached
+        whole = world.source.data
+        world.source.data = whole[:1000]  # another client truncates
+        data, _ = await world.read(0, 2 * BLOCK_BYTES)
+        assert data == whole[:1000]
+        assert world.inode.checked_ns == 0
+
+    in_world(test)
+
+
+def test_long_prefetch_is_cut_into_pieces() -> None:
+    async def test(world: World) -> None:
+        assert await world.prefetch(0, 0) == 3 * FLIGHT_LIMIT_BYTES + 1
+        assert max(length for _, length in world.source.reads) == FLIGHT_LIMIT_BYTES
+
+    in_world(test, bytes(3 * FLIGHT_LIMIT_BYTES + 1))
+
+
+def test_bug_in_a_fetch_is_an_error_of_the_read_and_no_end_of_the_mount() -> None:
+    async def test(world: World) -> None:
+        def read(*_: object) -> bytes:
+            raise RuntimeError("a bug")
+
+        world.source.read = read  # type: ignore[method-assign,assignment]
+        with pytest.raises(OSError) as caught:
+            await world.read(0, 4096)
+        assert caught.value.errno == errno.EIO
+
+    in_world(test)
+
