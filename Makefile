@@ -59,6 +59,11 @@ bench: .venv/.installed .venv/.tests-installed ## Measure: gains, costs, the dem
 bench-quick: .venv/.installed .venv/.tests-installed ## Where it gains and where it costs (a minute or two)
 	@$(BIN)/python -m bench.quick
 
+# Also PJDFSTEST, FSX, FSSTRESS: where these lie, built (bench/conformance.py).
+.PHONY: conformance
+conformance: .venv/.installed .venv/.tests-installed ## Independent test suites, on the disk and through llmfs
+	@$(BIN)/python -m bench.conformance $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what make made: .venv, out, caches
 	@rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
