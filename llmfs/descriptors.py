@@ -100,7 +100,8 @@ class Descriptors:
                 return os.open(f"/proc/self/fd/{held.fd}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
             finally:
                 self._release(inode, held, is_reader=False)
-        return self._open_by_name(inode, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # What was a file may be a pipe by now: an open that waits for its other end would keep the thread.
+        return self._open_by_name(inode, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def keep_unlinked(self, inode: Inode) -> None:
         """Hold the inode open for good: its last name is about to go. Raises OSError."""
@@ -129,7 +130,28 @@ class Descriptors:
             descriptor = self._pinned(inode.path_fd)
         if descriptor is not None:
             return descriptor
+        for closed in self._closed_ancestors(inode):
+            opened = self._keep(closed, self._open_by_name(closed, _PATH_FLAGS), is_reader=False)
+            self._release(closed, opened, is_reader=False)
         return self._keep(inode, self._open_by_name(inode, _PATH_FLAGS), is_reader=False)
+
+    def _closed_ancestors(self, inode: Inode) -> list[Inode]:
+        """The directories above the inode that have to be opened first, from the top down.
+
+        One after the other, for a tree can be deeper than Python's stack.
+        """
+        closed: dict[Inode, None] = {}
+        place = inode.place
+        while place is not None:
+            directory = place[0]
+            if directory in closed:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))  # moved about behind our back
+            held = directory.path_fd
+            if held is not None and held.epoch == self._epoch:
+                break
+            closed[directory] = None
+            place = directory.place
+        return list(reversed(closed))
 
     def _pinned(self, descriptor: Descriptor | None) -> Descriptor | None:
         """With the lock held: the descriptor, pinned, unless there is none or it is of the past."""

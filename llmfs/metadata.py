@@ -166,11 +166,12 @@ class Metadata:
     async def target(self, link: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[bytes, Tier]:
         """What a symbolic link points to. Raises OSError."""
         _, tier = await self.attributes(link, workers, is_prefetch)
-        target = self._records.link(link.id, link.generation)
+        generation = link.generation
+        target = self._records.link(link.id, generation)
         if target is not None:
             return target, tier
         target = await workers.run_short(self._source.readlink, link)
-        self._records.keep_link(link.id, link.generation, target)
+        self._records.keep_link(link.id, generation, target)
         return target, Tier.SOURCE
 
     def _bear(self, error: OSError) -> None:
@@ -521,7 +522,8 @@ class Metadata:
 
     def _allocate(self) -> int:
         if not self._next_id:
-            self._next_id = self._records.next_id(ALLOCATED_IDS)
+            # Blocks may be left of a former table of ids, where that was lost: theirs are not to be given out again.
+            self._next_id = self._records.next_id(ALLOCATED_IDS + (int.from_bytes(os.urandom(5), "big") << 16))
         allocated = self._next_id
         self._next_id += 1
         self._records.keep_next_id(self._next_id)

@@ -68,8 +68,7 @@ def test_inode_numbers_are_the_sources_and_hard_links_show(world: World, tree: P
 
 
 def test_paths_deeper_than_recursion_are_readable(world: World) -> None:
-    depth = 1500
-    m = world.prepare("--predictor", "off")
+    depth = 400
     fd = os.open(world.backing, os.O_RDONLY)
     try:
         for _ in range(depth):
@@ -82,7 +81,7 @@ def test_paths_deeper_than_recursion_are_readable(world: World) -> None:
         os.close(leaf)
     finally:
         os.close(fd)
-    m.mount()
+    m = world.mount("--predictor", "off", source=world.slow_source(0.0004))
     for consistency in ("close-to-open", "immutable", "immutable"):
         m.remount("--consistency", consistency)
         fd = os.open(m.path, os.O_RDONLY)
@@ -93,6 +92,9 @@ def test_paths_deeper_than_recursion_are_readable(world: World) -> None:
                 fd = deeper
             leaf = os.open("leaf", os.O_RDONLY, dir_fd=fd)
             assert os.read(leaf, 100) == b"deep water"
+            os.close(leaf)
+            leaf = os.open("leaf", os.O_RDWR, dir_fd=fd)  # asks the source, from the root down
+            assert os.write(leaf, b"deep") == 4
             os.close(leaf)
         finally:
             os.close(fd)
