@@ -36,6 +36,7 @@ from predictor.ranking import Ranker, Ranking
 from predictor.snapshot import Arrays, give_back, take
 from predictor.streams import CONTINUATIONS_MAX, StreamState
 from predictor.tracker import HORIZONS, Group, Prediction, Prior, Tracker
+from predictor.unseen import Proposal, Unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Engine:
         self._ranking = Ranking(
             self.paths, self._proposer, self.prior, self.tracker, self.examples, self.sizes, self.uses
         )
+        self.unseen = Unseen(self.paths, self.history, self.directories, self.sizes, self.prior)
         self._now_ns = 0
         self.begin_session()
 
@@ -99,6 +101,7 @@ class Engine:
         """A mount began: its path and stream ids start anew, nothing is under way, no stream goes on."""
         for stream in self._streams.values():
             self._settle(stream, 0)
+        self.unseen.begin_session()
         self._streams.clear()
         self._touched.clear()
         self._waiting.clear()
@@ -143,6 +146,7 @@ class Engine:
         kinds = [kind for name, kind in zip(names, types, strict=False) if name not in (b".", b"..")]
         directory.folders = {child for child, kind in zip(children, kinds, strict=False) if kind == 4}
         directory.set_children(children)
+        self._propose(self.unseen.listed(known), None)
 
     def outcomes(self, rows: Iterable[Sequence[Any]]) -> None:
         """What became of prefetches: `[path, generator, outcome]`."""
@@ -246,6 +250,7 @@ class Engine:
         stream.visits += 1
         stream.unranked.append(path)
         self._touched[id(stream)] = stream
+        self._propose(self.unseen.visited(stream, path, flags), stream.group)
         return position
 
     def _settle(self, stream: StreamState, keep: int) -> None:
@@ -256,10 +261,13 @@ class Engine:
             if old is not None and position in self.history:
                 self.history.inherit(position, old)
             stream.continuations.pop(path, None)
+            if position not in self.history:
+                continue
+            read = self.history.ranges[position % self.history.capacity]
+            self.unseen.ended(stream, position, byte_ranges.total(read))
             directory = self.directories.find(self.paths.parent(path))
-            if directory is not None and position in self.history:
+            if directory is not None:
                 size = self.sizes.get(path, 0)
-                read = self.history.ranges[position % self.history.capacity]
                 if size and read:
                     is_whole = byte_ranges.total(read) * 2 >= size
                     directory.whole = max(-8, min(8, directory.whole + (1 if is_whole else -1)))
@@ -333,6 +341,7 @@ class Engine:
             parent = self.paths.parent(path)
             self.directories.get(parent).use(path)
             self._touched[id(stream)] = stream
+            self._propose(self.unseen.read(stream, path), stream.group)
         state = stream.readahead(path, self.sizes.get(path, 0))
         for start, count in state.observe(offset, length):
             self._waiting.append(
@@ -348,6 +357,13 @@ class Engine:
             if self.history.flags[slot] & DATA:
                 self._ready(path, DATA, self.history.ranges[slot], 0.8, HORIZONS[0], "footprint", self._waiting)
                 break
+
+    def _propose(self, proposals: Iterable[Proposal], group: Group | None) -> None:
+        """Plans what is expected of names that were never seen, and watches what becomes of it."""
+        for path, flags, ranges, probability, generator, cell in proposals:
+            is_new = self._ready(path, flags, ranges, probability, HORIZONS[1], generator, self._waiting)
+            if is_new and cell is not None and group is not None:
+                self.tracker.expect(Prediction(path, group, [cell], None))
 
     # What the mount asks
 
@@ -453,6 +469,7 @@ class Engine:
 
     def snapshot(self, visits: int, with_examples: bool = True) -> Arrays:
         """All that was learned, as arrays, with the latest `visits` visits."""
+        self.unseen.settle()
         for stream in self._streams.values():
             for position, old in stream.matched.items():
                 if position in self.history:

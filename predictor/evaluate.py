@@ -52,6 +52,7 @@ class Recording:
     batches: list[Records]
     children: dict[int, list[int]]
     folders: set[int]
+    sizes: dict[bytes, int] = field(default_factory=dict)  # bytes, as far as the trace tells
 
 
 @dataclass(slots=True)
@@ -135,7 +136,19 @@ def record(name: str, batches: Iterator[Batch]) -> Recording:
         children.setdefault(paths.parent(path), []).append(path)
     for listed in children.values():
         listed.sort(key=lambda child: hash_order(paths.name(child)))
-    return Recording(name, paths, streams, kept, children, folders)
+    return Recording(name, paths, streams, kept, children, folders, _sizes(paths, kept))
+
+
+def _sizes(paths: PathTable, batches: list[Records]) -> dict[bytes, int]:
+    sizes: dict[bytes, int] = {}
+    for records in batches:
+        columns = (records[name].tolist() for name in ("path", "op", "offset", "length"))
+        for number, op, offset, length in zip(*columns, strict=True):
+            size = offset + length if op == Op.READ else offset if op in (Op.OPEN, Op.LOOKUP, Op.GETATTR) else 0
+            if size:
+                path = paths.path(number)
+                sizes[path] = max(size, sizes.get(path, 0))
+    return sizes
 
 
 def _with_sizes(batches: list[Records]) -> Records:
@@ -163,7 +176,9 @@ def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[b
     named_paths, named_streams = 1, 0
     streams = list(recording.streams.values())
     listed: set[int] = set()
+    directories = {recording.paths.path(directory): directory for directory in recording.folders}
     for records in recording.batches:
+        wished: list[int] = []
         for low in range(0, len(records), burst):
             part = records[low : low + burst]
             _touch(result, recording, part, seen or set())
@@ -175,7 +190,7 @@ def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[b
             named_paths, named_streams = max(named_paths, last_path + 1), max(named_streams, last_stream + 1)
             started = time.perf_counter()
             engine.observe(new_paths, new_streams, part)
-            for directory in part["path"][part["op"] == Op.READDIR].tolist():
+            for directory in (*wished, *part["path"][part["op"] == Op.READDIR].tolist()):
                 if directory not in listed:
                     listed.add(directory)
                     children = recording.children.get(directory, [])
@@ -184,7 +199,8 @@ def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[b
             items = engine.plan()
             result.seconds += time.perf_counter() - started
             result.events += len(part)
-            _plan(result, items)
+            _plan(result, items, recording.sizes)
+            wished = [directories[i.path] for i in items if i.want is Want.LISTING and i.path in directories]
     return result
 
 
@@ -226,18 +242,19 @@ def _touch(result: Result, recording: Recording, part: Records, seen: set[bytes]
             for block in range(offset // BLOCK_BYTES, (offset + length - 1) // BLOCK_BYTES + 1):
                 if (path, block) not in result.blocks_read:
                     result.blocks_read.add((path, block))
-                    if (path, block) in result.blocks_planned or (path, -1) in result.blocks_planned:
+                    if (path, block) in result.blocks_planned:
                         result.blocks_covered.add((path, block))
 
 
-def _plan(result: Result, items: Sequence[PlanItem]) -> None:
+def _plan(result: Result, items: Sequence[PlanItem], sizes: dict[bytes, int]) -> None:
     for item in items:
         result.planned.add(item.path)
         if item.want is Want.DATA:
-            if not item.length:
-                result.blocks_planned.add((item.path, -1))
-            last = (item.offset + max(item.length, 1) - 1) // BLOCK_BYTES
-            result.blocks_planned.update((item.path, b) for b in range(item.offset // BLOCK_BYTES, last + 1))
+            end = sizes.get(item.path, item.offset + 1)  # nothing is fetched beyond it
+            if item.length:
+                end = min(end, item.offset + item.length)
+            blocks = range(item.offset // BLOCK_BYTES, (max(end, item.offset + 1) - 1) // BLOCK_BYTES + 1)
+            result.blocks_planned.update((item.path, block) for block in blocks)
 
 
 def compare(recordings: Sequence[Recording], network: Ranker | None) -> list[Result]:
@@ -279,7 +296,7 @@ def _renumbered(recording: Recording, table: PathTable) -> Recording:
         batches.append(copy)
     children = {ids[d]: [ids[child] for child in listed] for d, listed in recording.children.items()}
     folders = {ids[folder] for folder in recording.folders}
-    return Recording(recording.name, table, recording.streams, batches, children, folders)
+    return Recording(recording.name, table, recording.streams, batches, children, folders, recording.sizes)
 
 
 def _share(part: int, whole: int) -> float:

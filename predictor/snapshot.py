@@ -41,6 +41,10 @@ def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     arrays["prior_buckets"] = np.array([bucket for _, bucket in engine.prior.cells], np.int64)
     arrays["prior_cells"] = np.array(list(engine.prior.cells.values()), np.float64).reshape(-1, 1 + len(HORIZONS))
     arrays |= engine.directories.arrays()
+    for name, (rows, _, width) in engine.unseen.tables().items():
+        names, numbers = rows()
+        arrays[f"{name}_names"] = np.frombuffer(b"\0".join(names), np.uint8)
+        arrays[f"{name}_rows"] = np.array(numbers, np.float64).reshape(-1, width)
     if with_examples:
         arrays |= {f"example_{name}": array for name, array in engine.examples.arrays().items()}
     is_cut = visits < engine.history.end - engine.history.first
@@ -112,6 +116,13 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
     for name, bucket, cell in zip(names, buckets, cells.tolist(), strict=True):
         engine.prior.cells[name, bucket] = cell
     engine.directories.load(arrays, known)
+    for name, (_, load, width) in engine.unseen.tables().items():
+        if f"{name}_rows" in arrays:  # states of the first version have none
+            rows = np.asarray(arrays[f"{name}_rows"], np.float64)
+            if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all() or (np.abs(rows) > 2**53).any():
+                raise ValueError(f"{name}: a table")
+            text = np.asarray(arrays[f"{name}_names"], np.uint8).tobytes()
+            load(text.split(b"\0") if len(rows) else [], rows.tolist())
     if "example_starts" in arrays:
         examples = {name[8:]: array for name, array in arrays.items() if name.startswith("example_")}
         engine.examples.load(examples)

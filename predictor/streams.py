@@ -3,6 +3,7 @@
 from collections import OrderedDict, deque
 
 from predictor.baselines.readahead import Readahead
+from predictor.candidates.derived import Split
 from predictor.candidates.follower import Follower
 from predictor.candidates.history import History
 from predictor.features import TOKENS
@@ -41,6 +42,7 @@ class StreamState:
         "step_repeats",
         "time_ns",
         "tokens",
+        "trail",
         "unranked",
         "visits",
     )
@@ -58,6 +60,7 @@ class StreamState:
         self.continuations: dict[int, int] = {}
         self.tokens: deque[list[float]] = deque(maxlen=TOKENS)
         self.proposals: dict[int, dict[str, int]] = {}  # path -> generator -> rank, from the last ranking
+        self.trail: deque[tuple[int, Split]] = deque()  # (command, name) of the last few visits
         self.time_ns = 0
         self.step = 0  # from the number in the last name but one to that in the last, in the same directory
         self.step_repeats = 0

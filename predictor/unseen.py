@@ -1,0 +1,177 @@
+"""What to expect of names that were never seen: by their class, their templates, and the company they lie in.
+
+Tables of what followed what say nothing on a first run. Three sources do, each learned online from other names:
+
+    class     a file like those that such programs read whole is looked up      -> its bytes
+    derived   `x.py` is visited, and `__pycache__/x.cpython-311.pyc` came after  -> that name, and its bytes
+              its like
+    cohort    the first modules of a package are read, of such packages most     -> the others, and the names that are
+              modules are read                                                      asked for on the way to them
+
+They propose directly, beside the ranked candidates, because they come in dozens. How often each source's proposals of
+that probability came true in fact is counted (predictor.tracker) and taken for half of the probability: a source that
+does not work out falls silent. While a stream repeats its past they are not asked at all.
+"""
+
+from collections.abc import Callable, Iterator
+
+from predictor.candidates.cohort import Cohorts
+from predictor.candidates.derived import Derived
+from predictor.candidates.directory import Directories, extension_of
+from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, History
+from predictor.candidates.usage import Usage
+from predictor.events import PathTable
+from predictor.ranges import Ranges
+from predictor.streams import StreamState
+from predictor.tracker import Cell, Prior
+
+CLASS_MIN = 0.6
+DERIVED_MIN = 0.7
+COHORT_MIN = 0.7
+"""Below this share a cohort's other files would be fetched in vain too often: one byte in five is what is allowed."""
+
+COMPANION_MIN = 0.6
+WAITING_MAX = 256
+
+Proposal = tuple[int, int, Ranges, float, str, Cell | None]
+"""(path, flags, ranges, probability, generator, the cell that counts whether it came true)."""
+
+
+class Unseen:
+    """The three sources together."""
+
+    def __init__(
+        self,
+        paths: PathTable,
+        history: History,
+        directories: Directories,
+        sizes: dict[int, int],
+        prior: Prior,
+    ) -> None:
+        self.usage = Usage()
+        self.derived = Derived(paths)
+        self.cohorts = Cohorts(paths, directories)
+        self._paths = paths
+        self._history = history
+        self._directories = directories
+        self._sizes = sizes
+        self._prior = prior
+        self._waiting: dict[int, tuple[StreamState, int]] = {}  # directory being listed -> for whom, the file read
+
+    def begin_session(self) -> None:
+        """Nothing is under way."""
+        self.cohorts.settle()
+        self._waiting.clear()
+
+    def settle(self) -> None:
+        """Counts what is under way, so that it can be kept."""
+        self.cohorts.settle(keep=True)
+
+    def ended(self, stream: StreamState, position: int, read_bytes: int) -> None:
+        """A visit ended: what was done with the name."""
+        slot = position % self._history.capacity
+        path, flags = self._history.path[slot], self._history.flags[slot]
+        extension = extension_of(self._paths.name(path))
+        if flags & ABSENT:
+            self.usage.count_absent(stream.command, extension)
+        elif not flags & LISTING:
+            self.usage.count(stream.command, extension, self._sizes.get(path, 0), read_bytes)
+
+    def visited(self, stream: StreamState, path: int, flags: int) -> Iterator[Proposal]:
+        """A visit began."""
+        is_absent = bool(flags & ABSENT)
+        self.derived.observe(stream.trail, stream.command, path, is_absent)
+        if stream.follower.is_confident:
+            return
+        if not flags & (ABSENT | LISTING):
+            yield from self._by_class(stream, path)
+        for other, chance in self.derived.after(stream.command, path, is_absent, DERIVED_MIN):
+            if other in stream.recent or not self._may_exist(other):
+                continue
+            cell, chance = self._judged("derived", chance)
+            if chance >= DERIVED_MIN:
+                yield (other, *self._footprint(stream.command, other, chance), chance, "derived", cell)
+
+    def read(self, stream: StreamState, path: int) -> Iterator[Proposal]:
+        """A file was read, for the first time in its visit."""
+        self.cohorts.use(stream.command, stream.group.visits, path)
+        if stream.follower.is_confident:
+            return
+        if self.cohorts.needs_listing(stream.command, path):
+            parent = self._paths.parent(path)
+            self._waiting[parent] = stream, path
+            if len(self._waiting) > WAITING_MAX:
+                del self._waiting[next(iter(self._waiting))]
+            yield parent, LISTING, (), CLASS_MIN, "cohort", None
+        yield from self._cohort(stream, path)
+
+    def listed(self, directory: int) -> Iterator[Proposal]:
+        """A directory's names are known."""
+        waiting = self._waiting.pop(directory, None)
+        if waiting is not None:
+            yield from self._cohort(*waiting)
+
+    def _by_class(self, stream: StreamState, path: int) -> Iterator[Proposal]:
+        chance = self.usage.chance(stream.command, extension_of(self._paths.name(path)))
+        if chance >= CLASS_MIN and len(self._history.latest(path)) <= 1:
+            ranges = self._ranges(stream.command, path)
+            if ranges:
+                yield path, DATA, ranges, chance, "class", None
+
+    def _cohort(self, stream: StreamState, path: int) -> Iterator[Proposal]:
+        files, chance = self.cohorts.rest(stream.command, stream.group.visits, path, COHORT_MIN)
+        if not files:
+            return
+        cell, chance = self._judged("cohort", chance)
+        if chance < COHORT_MIN:
+            return
+        for other in files:
+            if other in stream.recent:
+                continue
+            for companion, share in self.derived.before(stream.command, other, COMPANION_MIN):
+                if companion not in stream.recent and self._may_exist(companion):
+                    yield companion, ATTRIBUTES, (), chance * share, "derived", None
+            ranges = self._ranges(stream.command, other)
+            yield other, DATA if ranges else ATTRIBUTES, ranges, chance, "cohort", cell
+
+    def _footprint(self, command: int, path: int, chance: float) -> tuple[int, Ranges]:
+        """Its bytes where it will exist and be read, as far as its class tells; else the name."""
+        directory = self._directories.find(self._paths.parent(path))
+        is_there = directory is not None and path in directory.place
+        share = self.usage.chance(command, extension_of(self._paths.name(path)), may_be_absent=not is_there)
+        ranges = self._ranges(command, path) if chance >= CLASS_MIN and share >= CLASS_MIN else ()
+        return (DATA if ranges else ATTRIBUTES), ranges
+
+    def _ranges(self, command: int, path: int) -> Ranges:
+        """What was read of it last, or else what is read of its like."""
+        for place in self._history.latest(path):
+            slot = place % self._history.capacity
+            if self._history.flags[slot] & DATA:
+                return self._history.ranges[slot]
+        return self.usage.ranges(command, extension_of(self._paths.name(path)), self._sizes.get(path, 0))
+
+    def _may_exist(self, path: int) -> bool:
+        """False where its directory's listing says that it does not."""
+        directory = self._directories.find(self._paths.parent(path))
+        return directory is None or not directory.listed or path in directory.place
+
+    def _judged(self, source: str, chance: float) -> tuple[Cell, float]:
+        cell = self._prior.cell(source, int(chance * 8))
+        achieved = (cell[3] + 4 * chance) / (cell[0] + 4)
+        return cell, (achieved + chance) / 2
+
+    def tables(self) -> dict[str, "Table"]:
+        """Those that are kept, by name."""
+        return {
+            "usage": (self.usage.rows, self.usage.load, 6),
+            "derived": (self.derived.rows, self.derived.load, 5),
+            "cohort": (self.cohorts.rows, self.cohorts.load, 4),
+        }
+
+
+Table = tuple[
+    Callable[[], tuple[list[bytes], list[tuple[float, ...]]]],
+    Callable[[list[bytes], list[list[float]]], None],
+    int,
+]
+"""(names and numbers, taking them back, numbers a row)."""
