@@ -40,8 +40,11 @@ _is_root = os.geteuid() == 0
 
 @contextmanager
 def acting_as(caller: Caller | None) -> Iterator[None]:
-    """Run the block in this thread with the caller's file system ids. Does nothing unless we are root and he is not."""
-    if caller is None or not _is_root or caller.uid == 0:
+    """Run the block in this thread with the caller's file system ids. Does nothing unless we are root and he is not.
+
+    Root with another group than ours counts as another: what he makes is of that group.
+    """
+    if caller is None or not _is_root or (caller.uid == 0 and caller.gid == os.getegid()):
         yield
         return
     own_groups = os.getgroups()

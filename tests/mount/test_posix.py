@@ -412,6 +412,21 @@ def test_supplementary_groups_count_and_directories_pass_their_group_on(same_for
     same_for_others(case)
 
 
+@needs_root
+def test_what_root_makes_is_of_his_group(same_for_others: Same) -> None:
+    def case(at: Path) -> object:
+        def make() -> list[int]:
+            os.setresgid(STAFF, STAFF, STAFF)
+            (at / "d").mkdir()
+            (at / "f").write_bytes(b"")
+            os.mkfifo(at / "p")
+            return [os.stat(at / name).st_gid for name in ("d", "f", "p")]
+
+        return as_user(0, (), make)
+
+    assert same_for_others(case) == [STAFF, STAFF, STAFF]
+
+
 # --- extended attributes
 
 
