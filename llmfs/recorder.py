@@ -24,6 +24,8 @@ _COMMAND_BELIEVED_S = 0.25
 
 _STREAM_LIMIT = 4096
 _PATH_LIMIT = 4_000_000
+_DEPTH_LIMIT = 100_000
+"""No tree is so deep; directories that were moved about behind our back might seem to contain each other."""
 
 _RECORD = struct.Struct("<QQIIIIBBHI")
 
@@ -73,14 +75,24 @@ class Recorder:
         """The path id of an inode."""
         if inode.path_id >= 0 and inode.path_epoch == self._path_epoch:
             return inode.path_id
-        place = inode.place
-        path_id = ROOT if place is None else self.child_of(place[0], place[1])
-        inode.path_id, inode.path_epoch = path_id, self._path_epoch
+        # From the nearest directory that has one downwards: a tree may be deeper than Python's stack.
+        above: list[tuple[Inode, bytes]] = []
+        while inode.place is not None and (inode.path_id < 0 or inode.path_epoch != self._path_epoch):
+            if len(above) >= _DEPTH_LIMIT:
+                return ROOT
+            above.append((inode, inode.place[1]))
+            inode = inode.place[0]
+        path_id = ROOT if inode.place is None else inode.path_id
+        for below, name in reversed(above):
+            path_id = self._child(path_id, name)
+            below.path_id, below.path_epoch = path_id, self._path_epoch
         return path_id
 
     def child_of(self, directory: Inode, name: bytes) -> int:
         """The path id of a name in a directory, there or not."""
-        parent = self.path_of(directory)
+        return self._child(self.path_of(directory), name)
+
+    def _child(self, parent: int, name: bytes) -> int:
         known = self._paths.find(parent, name)
         if known is not None:
             return known
