@@ -29,7 +29,7 @@ from predictor import ranker, state
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
 from predictor.ranker import NetworkRanker
-from predictor.schedule import TrainingChild
+from predictor.schedule import NEW_CANDIDATES, SECONDS, Schedule, TrainingChild
 
 READ_BYTES = 1 << 20
 OUTGOING_MAX_BYTES = 4 << 20
@@ -44,7 +44,7 @@ log = logging.getLogger("predictor")
 class Server:
     """Serves one mount over a connected socket."""
 
-    def __init__(self, connection: socket.socket, state_dir: Path, limit_bytes: int) -> None:
+    def __init__(self, connection: socket.socket, state_dir: Path, limit_bytes: int, training: TrainingChild) -> None:
         self._socket = connection
         self._state_dir = state_dir
         self._limit_bytes = limit_bytes
@@ -65,7 +65,7 @@ class Server:
         )
         self._statistics |= {"loss": 0.0, "state_bytes": 0.0}
         self._saved_events = 0
-        self._training = TrainingChild(state_dir)
+        self._training = training
         connection.setblocking(False)
 
     def run(self) -> None:
@@ -219,11 +219,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="a connected stream socket to the mount")
     parser.add_argument("--state-dir", type=Path, required=True, help="where what is learned is kept")
     parser.add_argument("--state-limit", type=int, default=state.LIMIT_BYTES, help="bytes it may take on disk")
+    parser.add_argument(
+        "--train-after", type=int, default=NEW_CANDIDATES, metavar="N", help="outcomes that make a training worth it"
+    )
+    parser.add_argument("--train-seconds", type=float, default=SECONDS, metavar="S", help="of CPU, for one training")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="predictor: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=options.fd) as connection:
-        server = Server(connection, options.state_dir, options.state_limit)
+        schedule = Schedule(new_candidates=options.train_after)
+        training = TrainingChild(options.state_dir, schedule, options.train_seconds)
+        server = Server(connection, options.state_dir, options.state_limit, training)
 
         def terminate(_signal: int, _frame: FrameType | None) -> None:
             server.stop()

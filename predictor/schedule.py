@@ -23,6 +23,7 @@ from predictor.trainer import CANDIDATE, EXAMPLES, REPORT, Report
 NEW_CANDIDATES = 2048
 NEW_RANKINGS = 64
 CPU_SHARE = 0.05
+SECONDS = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,10 @@ log = logging.getLogger(__name__)
 class Schedule:
     """Whether now is the time. Times are seconds of any monotonic clock."""
 
-    def __init__(self, cpu_share: float = CPU_SHARE) -> None:
+    def __init__(self, cpu_share: float = CPU_SHARE, new_candidates: int = NEW_CANDIDATES) -> None:
         self._cpu_share = cpu_share
+        self._new_candidates = new_candidates
+        self._new_rankings = min(NEW_RANKINGS, new_candidates)
         self._not_before_s = 0.0
         self._candidates = 0
         self._rankings = 0
@@ -41,8 +44,8 @@ class Schedule:
         return (
             is_idle
             and now_s >= self._not_before_s
-            and candidates - self._candidates >= NEW_CANDIDATES
-            and rankings - self._rankings >= NEW_RANKINGS
+            and candidates - self._candidates >= self._new_candidates
+            and rankings - self._rankings >= self._new_rankings
         )
 
     def ran(self, now_s: float, cpu_s: float, candidates: int, rankings: int) -> None:
@@ -55,8 +58,10 @@ class Schedule:
 class TrainingChild:
     """At most one trainer at a time, in `directory`."""
 
-    def __init__(self, directory: Path, schedule: Schedule | None = None) -> None:
+    def __init__(self, directory: Path, schedule: Schedule | None = None, seconds: float = SECONDS) -> None:
+        """`seconds`: of CPU that a run may train for."""
         self._directory = directory
+        self._seconds = seconds
         self._schedule = schedule or Schedule()
         self._child: subprocess.Popen[bytes] | None = None
         self._begun_with = (0, 0)
@@ -90,7 +95,14 @@ class TrainingChild:
             replace(self._directory / EXAMPLES, lambda file: np.savez(file, allow_pickle=False, **arrays))
             (self._directory / REPORT).unlink(missing_ok=True)
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "predictor.trainer", os.fspath(self._directory)],
+                [
+                    sys.executable,
+                    "-m",
+                    "predictor.trainer",
+                    os.fspath(self._directory),
+                    "--seconds",
+                    str(self._seconds),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -10,9 +10,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from predictor import ranker, state
 from predictor.engine import Engine
@@ -76,12 +78,81 @@ PRETRAIN_STEPS = 60
 PRETRAIN_DROPOUT = 0.3
 """Features switched off at random, for a whole batch: what is left must do on workloads of another kind."""
 
+WORST_RATIO = 1.02
+"""Weights are fit to be shipped if, with each family left out, the loss on it is on the mean below the prior's, and on
+none of them more than 2% above it."""
 
-def pretrain(traces: Sequence[str | os.PathLike[str]], seed: int = 0) -> Weights:
-    """Weights for mounts that have seen nothing yet: what the traces have in common, each trace weighing the same.
 
-    Extensions are hidden, features drop out, steps are few: trained longer, the network is better on these traces and
-    worse than the prior on others (left out one at a time). Raises TraceError or OSError.
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The rankings of some runs of one program, in order."""
+
+    name: str
+    family: str  # programs that are too alike to be called unseen
+    arrays: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a network achieves on a workload whose family it was not trained on. Mean binary cross entropies."""
+
+    name: str
+    rankings: int
+    loss_prior: float
+    loss: float
+
+    @property
+    def ratio(self) -> float:
+        """Below one: better than the prior."""
+        return self.loss / self.loss_prior
+
+
+def rankings_of(traces: Sequence[Path], progress: Progress) -> list[Workload]:
+    """The rankings an engine makes, that knows nothing else, in the runs NAME-1, NAME-2... of each workload NAME.
+
+    Raises TraceError or OSError.
+    """
+    runs: dict[str, list[Path]] = {}
+    for trace in sorted(traces):
+        runs.setdefault(trace.name.partition(".")[0].rpartition("-")[0] or trace.name, []).append(trace)
+    found = []
+    for number, (name, files) in enumerate(runs.items()):
+        progress(f"replaying {name}", number / len(runs))
+        engine = Engine()
+        engine.examples.every = 1
+        for file in files:
+            replay(engine, load_recording(file))
+        arrays = engine.examples.arrays()
+        if arrays:
+            found.append(Workload(name, name.partition("-")[0], arrays))
+    return found
+
+
+def leave_one_out(workloads: Sequence[Workload], progress: Progress, seed: int = 0) -> list[LeftOut]:
+    """Trains without each family in turn, and tries what came of it on that family's workloads."""
+    found = []
+    families = list(dict.fromkeys(workload.family for workload in workloads))
+    for number, family in enumerate(families):
+        progress(f"training without {family}", number / len(families))
+        weights = pretrain([workload for workload in workloads if workload.family != family], seed)
+        for workload in workloads:
+            if workload.family == family:
+                count = len(workload.arrays["starts"]) - 1
+                found.append(LeftOut(workload.name, count, _loss(None, workload), _loss(weights, workload)))
+    return found
+
+
+def is_fit_to_ship(results: Sequence[LeftOut]) -> bool:
+    """Whether a network so trained is better than the prior on programs it has not seen, and nowhere much worse."""
+    ratios = [result.ratio for result in results]
+    return bool(ratios) and sum(ratios) / len(ratios) < 1 and max(ratios) <= WORST_RATIO
+
+
+def pretrain(workloads: Sequence[Workload], seed: int = 0) -> Weights:
+    """Weights for mounts that have seen nothing yet: what the workloads have in common, each weighing the same.
+
+    Extensions are hidden, features drop out, steps are few: trained longer, the network is better on these workloads
+    and worse than the prior on others (left out one at a time).
     """
     import torch
 
@@ -92,26 +163,22 @@ def pretrain(traces: Sequence[str | os.PathLike[str]], seed: int = 0) -> Weights
     rng = np.random.default_rng(seed)
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2)
-    workloads = [arrays for arrays in map(_examples, traces) if arrays]
     for step in range(PRETRAIN_STEPS):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - step / PRETRAIN_STEPS)
         total = torch.zeros(())
-        for arrays in workloads:
+        for arrays in (workload.arrays for workload in workloads):
             starts = arrays["starts"]
             chosen = rng.integers(0, len(starts) - 1, 16)
-            places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
-            owner = np.repeat(np.arange(16), starts[chosen + 1] - starts[chosen])
-            tokens = arrays["tokens"][chosen].astype(np.float32)  # (16, T, F)
+            tokens, rows, owner, labels = _batch(arrays, chosen)
             tokens[:, :, TOKEN_FEATURES - EXTENSIONS :] = 0
             tokens *= rng.random(TOKEN_FEATURES) > PRETRAIN_DROPOUT
-            rows = arrays["rows"][places].astype(np.float32)  # (N, C)
             rows[:, CANDIDATE_FEATURES - EXTENSIONS :] = 0
             kept = rng.random(CANDIDATE_FEATURES) > PRETRAIN_DROPOUT
             kept[PRIOR_COLUMNS] = True
             rows *= kept
             logits = model(torch.from_numpy(tokens), torch.from_numpy(rows), torch.from_numpy(owner))
-            total = total + loss(logits, torch.from_numpy(labels_of(arrays["distances"][places])))
+            total = total + loss(logits, torch.from_numpy(labels_of(labels)))
         optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -122,23 +189,67 @@ def pretrain(traces: Sequence[str | os.PathLike[str]], seed: int = 0) -> Weights
     return weights
 
 
-def _examples(trace: str | os.PathLike[str]) -> Arrays:
-    """All rankings of a first run of the trace."""
-    engine = Engine()
-    engine.examples.every = 1
-    replay(engine, load_recording(trace))
-    return engine.examples.arrays()
+def _loss(weights: Weights | None, workload: Workload) -> float:
+    """On all rankings of the workload; of the prior, where there are no weights."""
+    import torch
+
+    from predictor.model import Model, labels_of, loss
+
+    model = Model()  # untrained, it is the prior
+    if weights is not None:
+        model.load_weights(weights)
+    model.eval()
+    count = len(workload.arrays["starts"]) - 1
+    total, candidates = 0.0, 0
+    with torch.no_grad():
+        for low in range(0, count, 256):
+            chosen = np.arange(low, min(count, low + 256))
+            tokens, rows, owner, labels = _batch(workload.arrays, chosen)
+            logits = model(torch.from_numpy(tokens), torch.from_numpy(rows), torch.from_numpy(owner))
+            total += float(loss(logits, torch.from_numpy(labels_of(labels)))) * len(rows)
+            candidates += len(rows)
+    return total / candidates
+
+
+def _batch(
+    arrays: Arrays, chosen: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+    """tokens (B, T, F), rows (N, C), owner (N,), distances (N,) of the chosen rankings."""
+    starts = arrays["starts"]
+    places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
+    owner = np.repeat(np.arange(len(chosen)), starts[chosen + 1] - starts[chosen])
+    return (
+        arrays["tokens"][chosen].astype(np.float32),
+        arrays["rows"][places].astype(np.float32),
+        owner,
+        arrays["distances"][places],
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m predictor.training TRACE... --output FILE`: makes the weights that are shipped."""
+    """`python -m predictor.training TRACE... --output FILE`: makes the weights that are shipped, if they are fit."""
     parser = argparse.ArgumentParser(prog="predictor.training", description=main.__doc__)
-    parser.add_argument("traces", nargs="+", type=Path)
+    parser.add_argument("traces", nargs="+", type=Path, help="as bench.record writes them: NAME-1.trace, NAME-2.trace")
     parser.add_argument("--output", type=Path, default=ranker.SHIPPED)
     options = parser.parse_args(arguments)
-    data = ranker.dump_weights(pretrain(options.traces))
+
+    def progress(what: str, share: float) -> None:
+        print(f"{share:4.0%} {what}", file=sys.stderr, flush=True)
+
+    workloads = rankings_of(options.traces, progress)
+    results = leave_one_out(workloads, progress)
+    print(f"{'left out':16} {'rankings':>8} {'prior':>8} {'network':>8} {'ratio':>6}")
+    for result in results:
+        print(f"{result.name:16} {result.rankings:8} {result.loss_prior:8.4f} {result.loss:8.4f} {result.ratio:6.3f}")
+    mean = sum(result.ratio for result in results) / max(1, len(results))
+    print(f"mean ratio {mean:.3f}, worst {max((result.ratio for result in results), default=0.0):.3f}")
+    if not is_fit_to_ship(results):
+        print("not fit to be shipped: nothing written")
+        return 1
+    data = ranker.dump_weights(pretrain(workloads))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     replace(options.output, lambda file: file.write(data))
+    print(f"{options.output}: {len(data):,} bytes")
     return 0
 
 

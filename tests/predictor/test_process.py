@@ -20,7 +20,7 @@ PATIENCE_S = 20
 class Peer:
     """The mount's end."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *options: str) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -32,6 +32,7 @@ class Peer:
                     str(theirs.fileno()),
                     "--state-dir",
                     str(state_dir),
+                    *options,
                 ],
                 pass_fds=[theirs.fileno()],
                 stderr=subprocess.PIPE,
@@ -95,8 +96,8 @@ def peers(tmp_path: Path) -> Iterator[list[Peer]]:
             peer.process.stderr.close()
 
 
-def start(peers: list[Peer], state_dir: Path) -> Peer:
-    peer = Peer(state_dir)
+def start(peers: list[Peer], state_dir: Path, *options: str) -> Peer:
+    peer = Peer(state_dir, *options)
     peers.append(peer)
     assert peer.receive() == ["state", "loading"]
     assert peer.receive()[1] in ("rules", "learned")
