@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from llmfs.attributes import Attributes
@@ -50,14 +51,14 @@ _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir"
 class Handle:
     """An open file or directory."""
 
-    __slots__ = ("fd", "inode", "is_append", "is_dirty", "listing", "pid", "readahead", "stream")
+    __slots__ = ("appends", "fd", "inode", "is_dirty", "listing", "pid", "readahead", "stream")
 
     def __init__(self, inode: Inode, stream: int, pid: int) -> None:
         self.inode = inode
         self.pid = pid
         self.stream = stream
         self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
-        self.is_append = False
+        self.appends: trio.Lock | None = None  # open for appending: one write after the other
         self.is_dirty = False  # written since the last flush
         self.readahead: Readahead | None = None
         self.listing: Listing | None = None
@@ -338,7 +339,7 @@ class Operations(pyfuse3.Operations):
                 if flags & os.O_TRUNC:
                     self._content.changed(node)
                     self._metadata.own_change(node)
-            handle.is_append = bool(flags & os.O_APPEND)
+            handle.appends = trio.Lock() if flags & os.O_APPEND else None
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
         keeps_cache = node.kernel_generation == node.generation
         node.kernel_generation = node.generation
@@ -363,7 +364,7 @@ class Operations(pyfuse3.Operations):
         node = self._metadata.inode(entry.st_ino)
         handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
         handle.fd = fd
-        handle.is_append = bool(flags & os.O_APPEND)
+        handle.appends = trio.Lock() if flags & os.O_APPEND else None
         keeps_cache = node.kernel_generation == node.generation
         node.kernel_generation = node.generation
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache), entry
@@ -390,12 +391,8 @@ class Operations(pyfuse3.Operations):
         self._content.changed(node)
         handle.is_dirty = True
         try:
-            if handle.is_append:
-                end = await self._demand.run(self._source.append, handle.fd, buf)
-                written = len(buf)
-                if end != off + written:  # somebody else appended too: the kernel's pages are at the wrong offset
-                    node.kernel_generation = 0
-                    self._kernel.drop_data(node.id)
+            if handle.appends is not None:
+                written, end = await self._append(handle, handle.appends, handle.fd, off, buf)
             else:
                 written = await self._demand.run(self._source.write, handle.fd, off, buf)
                 end = off + written
@@ -409,6 +406,26 @@ class Operations(pyfuse3.Operations):
             Op.WRITE, Tier.NONE, self._recorder.path_of(node), handle.stream, started_s, off, written, FLAG_WRITE
         )
         return written
+
+    async def _append(self, handle: Handle, turns: trio.Lock, fd: int, off: int, buf: bytes) -> tuple[int, int]:
+        """Write at the end of the file. Returns the number of bytes and the new end.
+
+        The kernel cuts a long direct write and sends the pieces all at once; they come to us in their order and have to
+        be appended in it. It appends at what it takes for the end; where it means to write before that, the program may
+        have taken the flag away (F_SETFL), which we are not told.
+        """
+        node, run = handle.inode, self._demand.run
+        async with turns:
+            if off < node.attributes.size and await run(self._source.stop_appending, fd, node, handle.pid):
+                handle.appends = None
+            if handle.appends is None:
+                written = await run(self._source.write, fd, off, buf)
+                return written, off + written
+            end = await run(self._source.append, fd, buf)
+            if end != off + len(buf):  # somebody else appended too: the kernel's pages are at the wrong offset
+                node.kernel_generation = 0
+                self._kernel.drop_data(node.id)
+            return len(buf), end
 
     @answers("flush")
     async def flush(self, fh: int) -> None:
