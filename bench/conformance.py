@@ -65,7 +65,7 @@ FIO_JOBS = {
 }
 # Those that work on files in a directory of their own. An operation that a file system does not have is no failure.
 STRESSORS = (
-    "access", "acl", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "dirmany", "fallocate", "fcntl",
+    "access", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "dirmany", "fallocate", "fcntl",
     "filename", "flock", "fsize", "fstat", "getdent", "hdd", "iomix", "link", "locka", "lockf",
     "mknod", "open", "readahead", "rename", "rotate", "seek", "sendfile", "symlink", "sync-file", "touch",
     "utime", "xattr",

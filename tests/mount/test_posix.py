@@ -7,10 +7,12 @@ the same; so nothing is said here of what a file system ought to do, and it may 
 import contextlib
 import ctypes
 import errno
+import fcntl
 import functools
 import mmap
 import os
 import pickle
+import random
 import re
 import stat
 import struct
@@ -353,6 +355,51 @@ def test_rename_can_leave_a_whiteout(same_for_others: Same) -> None:
         return seen, os.listdir(at)
 
     same_for_others(case)
+
+
+# --- appending
+
+
+def test_a_long_direct_append_lands_in_order(same: Same) -> None:
+    """The kernel sends its pieces all at once."""
+
+    def case(at: Path) -> object:
+        data = random.Random(1).randbytes(8 << 20)
+        with mmap.mmap(-1, len(data)) as memory:
+            memory.write(data)
+            flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
+            try:
+                fd = os.open(at / "f", flags | os.O_DIRECT)
+            except OSError:  # not every file system below has it
+                fd = os.open(at / "f", flags)
+            try:
+                written = [os.writev(fd, [memory]) for _ in range(2)]
+            finally:
+                os.close(fd)
+        return written, (at / "f").read_bytes() == data * 2
+
+    assert same(case) == ([8 << 20] * 2, True)
+
+
+def test_the_flag_to_append_can_be_taken_and_given(worlds: dict[str, Mounted]) -> None:
+    """Over a plain directory: slowdir has the same trouble as we, and has not got over it."""
+
+    def case(at: Path) -> object:
+        fd = os.open(at / "f", os.O_CREAT | os.O_RDWR | os.O_APPEND)
+        os.write(fd, b"abc")
+        os.pwrite(fd, b"Z", 0)
+        seen = [os.pread(fd, 20, 0)]
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        os.pwrite(fd, b"!", 1)
+        seen.append(os.pread(fd, 20, 0))
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, b"end")
+        seen.append(os.pread(fd, 20, 0))
+        os.close(fd)
+        return seen
+
+    assert compared(worlds["plain"], case) == [b"abcZ", b"a!cZ", b"a!cZend"]
 
 
 # --- who may
