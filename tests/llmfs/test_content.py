@@ -320,4 +320,3 @@ def test_bug_in_a_fetch_is_an_error_of_the_read_and_no_end_of_the_mount() -> Non
         assert caught.value.errno == errno.EIO
 
     in_world(test)
-

@@ -33,7 +33,9 @@ def attributes(age_s: float = 0, size: int = 10, ino: int = 5, ctime_age_s: floa
 # --- freshness
 
 
-@pytest.mark.parametrize(("age_s", "expected_s"), [(0, 3), (29, 3), (30, 3), (100, 10), (600, 60), (10**7, 60), (-50, 3)])
+@pytest.mark.parametrize(
+    ("age_s", "expected_s"), [(0, 3), (29, 3), (30, 3), (100, 10), (600, 60), (10**7, 60), (-50, 3)]
+)
 def test_close_to_open_believes_for_a_tenth_of_the_age_within_bounds(age_s: float, expected_s: float) -> None:
     assert time_to_live_ns(CLOSE, attributes(age_s), NOW_NS) == expected_s * SECOND_NS
 
@@ -64,8 +66,7 @@ def test_generation_repeats_for_a_settled_file_and_never_for_one_just_changed() 
 
     assert generation(10, NOW_NS) == generation(10, NOW_NS + 5)
     assert generation(1, NOW_NS) != generation(1, NOW_NS + 5)
-    edge = GRANULARITY_NS / SECOND_NS
-    assert generation(edge, NOW_NS) != generation(edge, NOW_NS + 5) or GRANULARITY_NS < 0
+    assert generation(GRANULARITY_NS / SECOND_NS, NOW_NS) != generation(GRANULARITY_NS / SECOND_NS, NOW_NS - 5)
     immutable = [generation_of(IMMUTABLE, attributes(0), NOW_NS + i, True) for i in range(2)]
     assert immutable[0] == immutable[1] != 0
 
@@ -94,7 +95,7 @@ def test_fetch_covers_what_is_wanted_within_the_file(size: int, data: st.DataObj
         if not is_sequential:
             assert got_stop == stop
         else:
-            assert got_stop == end or got_stop % BLOCK_PAGES == 0 and got_stop - stop < BLOCK_PAGES
+            assert got_stop == end or (got_stop % BLOCK_PAGES == 0 and got_stop - stop < BLOCK_PAGES)
 
 
 def test_small_file_comes_whole() -> None:

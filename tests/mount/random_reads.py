@@ -1,4 +1,4 @@
-"""A program of the tests: random reads of files whose every page tells where it belongs. Exits with 1 at a wrong byte."""
+"""A program of the tests: random reads of files whose every page tells where it belongs. A wrong byte ends it."""
 
 import hashlib
 import mmap

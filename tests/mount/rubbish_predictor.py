@@ -35,7 +35,7 @@ def main() -> None:
     elif kind == "plans":  # well formed, and nothing in them is true
         while True:
             items = [
-                [rng.randrange(1, 4), rng.choice((b"f0", b"d", b"nowhere/at/all", b"n" * 5000, b"f0/x", b"", b"fifo", b"/")),
+                [rng.randrange(1, 4), rng.choice((b"f0", b"d", b"not/there", b"n" * 5000, b"f0/x", b"", b"fifo", b"/")),
                  rng.randrange(1 << 50), rng.randrange(1 << 50), rng.random(), rng.randrange(1 << 40), "made up"]
                 for _ in range(50)
             ]  # fmt: skip

@@ -133,7 +133,8 @@ def test_flipped_bits_on_disk_never_reach_a_program(world: World) -> None:
     data = {f"f{i}": rng.randbytes(50_000 * i) + marker + rng.randbytes(100_000) for i in range(6)}
     for name, content in data.items():
         (world.backing / name).write_bytes(content)
-    m = world.mount("--consistency", "immutable", "--predictor", "off", "--metrics-port", "0", source=world.slow_source())
+    options = ("--consistency", "immutable", "--predictor", "off", "--metrics-port", "0")
+    m = world.mount(*options, source=world.slow_source())
     assert {name: (m / name).read_bytes() for name in data} == data
     m.umount()
     flipped = 0
@@ -146,8 +147,8 @@ def test_flipped_bits_on_disk_never_reach_a_program(world: World) -> None:
     (m.cache_dir / "blocks" / "data.mdb").write_bytes(stored)
     m.mount()
     assert {name: (m / name).read_bytes() for name in data} == data
-    corrupt = next(line for line in m.metrics_text().splitlines() if line.startswith("llmfs_cache_corrupt_blocks_total"))
-    assert float(corrupt.split()[1]) >= len(data)
+    metrics = dict(line.rsplit(" ", 1) for line in m.metrics_text().splitlines() if line[0] != "#")
+    assert float(metrics["llmfs_cache_corrupt_blocks_total"]) >= len(data)
 
 
 @pytest.mark.parametrize("part", ["meta", "blocks"])
@@ -261,7 +262,7 @@ def test_killed_mount_is_cleaned_up_and_its_cache_is_still_good(world: World, fi
     eventually(lambda: _is_quiet(m), 10, "the cache's last batch")
     held = os.open(m / "d1" / "f1", os.O_RDONLY)
     m.kill()
-    with pytest.raises(OSError, match=r"not connected|aborted"):
+    with pytest.raises(OSError, match="not connected|abort"):
         os.stat(m / "d0")
     with contextlib.suppress(OSError):  # nobody is there to be told
         os.close(held)

@@ -1,7 +1,7 @@
 """Changes made behind the mount are seen when the documentation says so; our own at once.
 
-Close-to-open believes what it saw for a tenth of the file's age, 3 to 60 seconds; the files here are new, so 3. In strict
-mode the next open or look shows the change, in immutable mode none does.
+Close-to-open believes what it saw for a tenth of the file's age, 3 to 60 seconds; the files here are new, so 3. In
+strict mode the next open or look shows the change, in immutable mode none does.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.conftest import Mounted, World, eventually
+from tests.mount.conftest import World, eventually
 
 TTL_S = 3.0
 MODES = ("close-to-open", "strict", "immutable")
@@ -105,7 +105,7 @@ CHANGES = [
     Change("new-in-listing", _tree, lambda at: (at / "d" / "new").touch(), lambda at: listing(at / "d")),
     Change("gone-from-listing", _tree, lambda at: (at / "d" / "n7").unlink(), lambda at: listing(at / "d")),
     Change("directory-renamed", _tree, lambda at: os.rename(at / "d", at / "e"), lambda at: listing(at)),
-    Change("mode", _write(b"x"), lambda at: os.chmod(at / "f", 0o600), lambda at: stat.S_IMODE(os.stat(at / "f").st_mode)),
+    Change("mode", _write(b"x"), lambda at: os.chmod(at / "f", 0o600), lambda at: os.stat(at / "f").st_mode),
     Change("link-target", lambda at: (at / "l").symlink_to("somewhere"), _retarget, lambda at: os.readlink(at / "l")),
     Change("file-becomes-directory", _write(b"x"), _swap_kind, lambda at: (at / "f").is_dir()),
 ]  # fmt: skip

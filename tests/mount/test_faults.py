@@ -1,4 +1,4 @@
-"""The source's faults reach the program with their own errno, and nothing else does; when they are over, so are they."""
+"""The source's faults reach the program with their own errno, and nothing else does; healed, it is as before."""
 
 import contextlib
 import errno

@@ -1,7 +1,7 @@
 """Random operations of two clients, one through the mount and one on the source itself, against a plain directory.
 
-In strict mode nothing may ever differ: not what an operation answers, not what is read, listed or statted. The examples are
-the same in every run; a failure shrinks to the shortest list of steps that shows it.
+In strict mode nothing may ever differ: not what an operation answers, not what is read, listed or statted. The examples
+are the same in every run; a failure shrinks to the shortest list of steps that shows it.
 """
 
 import errno
@@ -228,5 +228,3 @@ def test_mount_and_source_agree_with_a_plain_directory(model: World) -> None:
             phases=(Phase.generate, Phase.shrink),
         ),
     )
-
-

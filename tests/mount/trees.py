@@ -6,7 +6,7 @@ import random
 import stat
 from pathlib import Path
 
-EDGES = (0, 1, 511, 4095, 4096, 4097, 12345, 65535, 65536, 65537, 131071, 131072, 131073, 262144, 1048575, 1048576, 1048577)
+EDGES = [0, 1, 511, 12345, *(near + 2**power for power in (12, 16, 17, 18, 20) for near in (-1, 0, 1))]
 
 
 def make_mixed(root: Path, crowd: int = 10_000) -> None:
@@ -41,8 +41,8 @@ def make_mixed(root: Path, crowd: int = 10_000) -> None:
     names = os.fsencode(root / "names")
     os.mkdir(names)
     for name in (
-        b"n" * 255, "漢".encode() * 85, b"not-utf8-\xff\xfe\x80", b"new\nline", b"tab\tspace ", b"-rf", b"quote'\"\\", b"~",
-        b"\x01\x7f", b".hidden", b"...", b"#*?[", b"a,b=c",
+        b"n" * 255, "漢".encode() * 85, b"not-utf8-\xff\xfe\x80", b"new\nline", b"tab\tspace ", b"-rf", b"quote'\"\\",
+        b"~", b"\x01\x7f", b".hidden", b"...", b"#*?[", b"a,b=c",
     ):  # fmt: skip
         with open(names + b"/" + name, "wb") as out:
             out.write(b"named " + name)
@@ -82,6 +82,9 @@ def make_mixed(root: Path, crowd: int = 10_000) -> None:
         os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
 
 
+Shown = dict[bytes, tuple[object, ...]]
+"""What a tree shows, by path."""
+
 CROWDED = b"many"
 """Of this directory's files, only those that are not empty are opened: it is names that it is there for."""
 
@@ -98,10 +101,21 @@ def facts_of(path: bytes, with_content: bool) -> tuple[object, ...]:
     xattrs = None
     if kind == stat.S_IFDIR or (kind == stat.S_IFREG and with_content):
         xattrs = {name: os.getxattr(path, name) for name in os.listxattr(path)}
-    return st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_rdev, st.st_size, st.st_blocks, st.st_mtime_ns, content, xattrs
+    return (
+        st.st_mode,
+        st.st_nlink,
+        st.st_uid,
+        st.st_gid,
+        st.st_rdev,
+        st.st_size,
+        st.st_blocks,
+        st.st_mtime_ns,
+        content,
+        xattrs,
+    )
 
 
-def snapshot(root: Path) -> dict[bytes, tuple[object, ...]]:
+def snapshot(root: Path) -> Shown:
     """All that reading a tree shows, by path relative to it. Times of access apart: reading changes them."""
     top = os.fsencode(root)
     shown = {b".": facts_of(top, with_content=False)}
@@ -117,10 +131,11 @@ def snapshot(root: Path) -> dict[bytes, tuple[object, ...]]:
     return shown
 
 
-def differences(expected: dict[bytes, tuple[object, ...]], shown: dict[bytes, tuple[object, ...]]) -> list[object]:
+def differences(expected: Shown, shown: Shown) -> list[tuple[object, ...]]:
     """What differs, in few words; empty where nothing does."""
-    wrong: list[object] = []
-    for path in sorted(expected.keys() | shown.keys()):
-        if expected.get(path) != shown.get(path):
-            wrong.append((path, expected.get(path), shown.get(path)))
+    wrong = [
+        (path, expected.get(path), shown.get(path))
+        for path in sorted(expected.keys() | shown.keys())
+        if expected.get(path) != shown.get(path)
+    ]
     return wrong[:5]

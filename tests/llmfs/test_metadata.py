@@ -1,0 +1,444 @@
+"""Names, attributes and listings: asked for once, believed as long as allowed, never older than our own changes.
+
+The source is a plain directory that counts what it is asked; the clock is ours.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from llmfs.config import Consistency
+from llmfs.inodes import Inode, InodeTable
+from llmfs.metadata import Metadata
+from llmfs.records import TABLES, Records
+from llmfs.source import Source
+from llmfs.store import Store
+from predictor.events import Tier
+
+S = 1_000_000_000
+LONG_AGO = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ns = time.time_ns() + 10 * S  # beyond the granularity of what the test makes
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+class Calls:
+    """Stands in for the threads: makes calls here, notes them, and can hold their answers back."""
+
+    limit = 4
+    is_inline = False
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, Any]] = []
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def run(self, call: Callable[..., Any], *args: Any) -> Any:
+        self.made.append((call.__name__, args[-1] if isinstance(args[-1], bytes) else None))
+        gate = self.gate
+        answer, failure = None, None
+        try:
+            answer = call(*args)
+        except OSError as error:
+            failure = error
+        await trio.lowlevel.checkpoint()
+        await gate.wait()  # the answer is on its way
+        if failure is not None:
+            raise failure
+        return answer
+
+    run_short = run
+
+    def take(self) -> list[tuple[str, Any]]:
+        made, self.made = self.made, []
+        return made
+
+
+class World:
+    def __init__(self, root: Path, consistency: Consistency = Consistency.CLOSE_TO_OPEN) -> None:
+        self.at = root / "source"
+        self.at.mkdir(exist_ok=True)
+        self.clock = Clock()
+        self.calls = Calls()
+        self.changed: list[int] = []
+        self._consistency = consistency
+        self._store_path = str(root / "meta")
+        self._open()
+
+    def _open(self) -> None:
+        self._store = Store(self._store_path, TABLES, 8 << 20)
+        self.source = Source(self.at, 100, lambda *_: None)
+        self.metadata = Metadata(
+            self.source,
+            Records(self._store),
+            InodeTable(1000),
+            self._consistency,
+            lambda inode: self.changed.append(inode.id),
+            now_ns=self.clock,
+        )
+        self.root = self.metadata.root
+
+    def remount(self) -> None:
+        self.close()
+        self._open()
+        self.calls.take()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def old(self, name: str, data: bytes = b"old") -> Path:
+        """A file that has been as it is for long, as far as the clock tells."""
+        path = self.at / name
+        path.write_bytes(data)
+        return path
+
+    async def lookup(self, name: str, directory: Inode | None = None) -> Inode | None:
+        inode, self.tier = await self.metadata.lookup(directory or self.root, name.encode(), self.calls)  # type: ignore[arg-type]
+        return inode
+
+    async def attributes(self, inode: Inode) -> Any:
+        found, self.tier = await self.metadata.attributes(inode, self.calls)  # type: ignore[arg-type]
+        return found
+
+    async def names(self, directory: Inode | None = None) -> set[bytes]:
+        listing, self.tier = await self.metadata.listing(directory or self.root, self.calls)  # type: ignore[arg-type]
+        return {listed.name for listed in listing.names}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        with trio.fail_after(10):
+            await test()
+
+    trio.run(main)
+
+
+def test_name_is_asked_once_until_its_time_is_up(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        inode = await world.lookup("f")
+        assert inode is not None and inode.attributes.size == 3 and world.tier is Tier.SOURCE
+        world.clock.ns += 2 * S
+        assert await world.lookup("f") is inode and world.tier is Tier.CACHE
+        assert world.calls.take() == [("lookup", b"f")]
+        world.clock.ns += 2 * S
+        assert await world.lookup("f") is inode
+        assert world.calls.take() != []
+
+    run(test)
+
+
+def test_absent_names_are_answered_by_one_stat_of_their_directory(world: World) -> None:
+    async def test() -> None:
+        for name in ("a", "b", "c"):
+            assert await world.lookup(name) is None
+        assert len(world.calls.take()) == 3
+        await world.attributes(world.root)
+        world.clock.ns += 70 * S
+        for name in ("a", "b", "c"):
+            assert await world.lookup(name) is None
+        assert world.calls.take() == [("attributes", None)]
+
+    run(test)
+
+
+def test_listing_answers_for_names_that_are_not_in_it(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        assert await world.names() == {b"f"}
+        world.calls.take()
+        assert await world.lookup("absent") is None and world.tier is Tier.CACHE
+        assert await world.names() == {b"f"} and world.tier is Tier.CACHE
+        assert world.calls.take() == []
+
+    run(test)
+
+
+def test_what_was_known_is_known_after_a_remount(world: World) -> None:
+    async def test() -> None:
+        (world.at / "d").mkdir()
+        world.old("d/f")
+        directory = await world.lookup("d")
+        assert directory is not None
+        first = await world.lookup("f", directory)
+        assert await world.names(directory) == {b"f"} and first is not None
+        assert await world.lookup("absent", directory) is None
+        world.remount()
+        directory = await world.lookup("d")
+        assert directory is not None
+        again = await world.lookup("f", directory)
+        assert again is not None and again is not first
+        assert (again.id, again.generation, again.attributes) == (first.id, first.generation, first.attributes)
+        assert await world.names(directory) == {b"f"}
+        assert await world.lookup("absent", directory) is None
+        assert world.calls.take() == []
+
+    run(test)
+
+
+def test_change_of_the_root_between_mounts_is_seen_at_once(world: World) -> None:
+    async def test() -> None:
+        assert await world.names() == set()
+        assert await world.lookup("f") is None
+        world.old("f")
+        world.remount()
+        assert await world.names() == {b"f"}
+
+    run(test)
+
+
+def test_change_of_another_gives_a_new_generation_and_is_told(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        inode = await world.lookup("f")
+        assert inode is not None
+        before = inode.generation
+        world.changed.clear()
+        path.write_bytes(b"not as long as it was: longer")
+        world.clock.ns += 70 * S
+        assert (await world.attributes(inode)).size == 29
+        assert inode.generation != before and inode.id in world.changed
+
+    run(test)
+
+
+def test_replaced_file_is_stale_and_the_name_has_the_new_one(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        inode = await world.lookup("f")
+        world.old("g", b"another")
+        os.rename(world.at / "g", world.at / "f")
+        world.clock.ns += 70 * S
+        assert inode is not None
+        with pytest.raises(OSError, match=r"[Ss]tale"):
+            await world.attributes(inode)
+        new = await world.lookup("f")
+        assert new is not None and new is not inode and new.attributes.size == 7
+
+    run(test)
+
+
+def test_requests_for_the_same_share_one_look(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        world.calls.gate = gate = trio.Event()
+        found: list[Inode | None] = []
+
+        async def ask() -> None:
+            found.append(await world.lookup("f"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        assert len(set(map(id, found))) == 1 and found[0] is not None
+        assert len(world.calls.take()) == 1
+
+    run(test)
+
+
+def test_who_joined_a_look_that_was_given_up_asks_anew(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        world.calls.gate = gate = trio.Event()
+        killed = trio.CancelScope()
+        found: list[Inode | None] = []
+
+        async def doomed() -> None:
+            with killed:
+                await world.lookup("f")
+
+        async def ask() -> None:
+            found.append(await world.lookup("f"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(doomed)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            killed.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        assert [inode is not None for inode in found] == [True, True]
+        assert len(world.calls.take()) == 2
+
+    run(test)
+
+
+async def _while_on_its_way(world: World, ask: Callable[[], Awaitable[Any]], change: Callable[[], None]) -> None:
+    """`change` happens after the source was asked and before its answer is here."""
+    world.calls.gate = gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        world.calls.gate = trio.Event()
+        world.calls.gate.set()
+        change()
+        gate.set()
+
+
+def test_stat_on_its_way_does_not_undo_our_write(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        inode = await world.lookup("f")
+        assert inode is not None
+        world.clock.ns += 70 * S
+
+        def write() -> None:
+            path.write_bytes(b"our own")
+            inode.attributes = inode.attributes._replace(size=7)
+            world.metadata.own_change(inode)
+
+        await _while_on_its_way(world, lambda: world.attributes(inode), write)
+        assert (await world.attributes(inode)).size == 7
+        world.remount()
+        again = await world.lookup("f")
+        assert again is not None and again.attributes.size == 7
+
+    run(test)
+
+
+def test_listing_on_its_way_does_not_hide_what_we_made(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+
+        def make() -> None:
+            path = world.at / "made"
+            path.write_bytes(b"")
+            made = world.source.lookup(world.root, b"made")
+            world.metadata.made(world.root, b"made", made)
+
+        await _while_on_its_way(world, world.names, make)
+        assert await world.names() == {b"f", b"made"}
+        assert await world.lookup("made") is not None
+        world.remount()
+        assert await world.names() == {b"f", b"made"}
+
+    run(test)
+
+
+def test_lookup_on_its_way_does_not_bring_back_what_we_removed_nor_hide_what_we_made(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+
+        def remove() -> None:
+            path.unlink()
+            world.metadata.removed(world.root, b"f", None)
+
+        def make() -> None:
+            path.write_bytes(b"new")
+            world.metadata.made(world.root, b"f", world.source.lookup(world.root, b"f"))
+
+        await _while_on_its_way(world, lambda: world.lookup("f"), remove)
+        assert await world.lookup("f") is None
+        world.clock.ns += 70 * S
+        await _while_on_its_way(world, lambda: world.lookup("f"), make)
+        assert await world.lookup("f") is not None
+
+    run(test)
+
+
+def test_rename_takes_the_inode_along_and_leaves_nothing(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        inode = await world.lookup("f")
+        os.rename(path, world.at / "g")
+        world.metadata.renamed(world.root, b"f", inode, world.root, b"g", None, False)
+        assert await world.lookup("g") is inode
+        assert await world.lookup("f") is None
+        world.remount()
+        assert await world.lookup("f") is None and await world.lookup("g") is not None
+
+    run(test)
+
+
+def test_answer_that_took_longer_than_it_may_be_believed_is_not_believed(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+
+        def wait() -> None:
+            world.clock.ns += 70 * S
+
+        await _while_on_its_way(world, lambda: world.lookup("f"), wait)
+        world.calls.take()
+        await world.lookup("f")
+        assert world.calls.take() != []
+
+    run(test)
+
+
+def test_clock_that_was_set_back_makes_us_ask(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        await world.lookup("f")
+        world.calls.take()
+        world.clock.ns -= 100 * S
+        await world.lookup("f")
+        assert world.calls.take() != []
+
+    run(test)
+
+
+@pytest.mark.parametrize("consistency", [Consistency.STRICT, Consistency.IMMUTABLE])
+def test_strict_always_asks_and_immutable_never_again(tmp_path: Path, consistency: Consistency) -> None:
+    world = World(tmp_path, consistency)
+
+    async def test() -> None:
+        world.old("f")
+        for _ in range(3):
+            await world.lookup("f")
+            await world.names()
+            await world.lookup("absent")
+        calls = world.calls.take()
+        assert len(calls) >= 9 if consistency is Consistency.STRICT else len(calls) <= 3
+        world.clock.ns += 10**6 * S
+        await world.lookup("f")
+        assert bool(world.calls.take()) == (consistency is Consistency.STRICT)
+
+    run(test)
+    world.close()
+
+
+def test_two_names_of_a_file_are_one_inode(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        os.link(path, world.at / "g")
+        assert await world.lookup("f") is await world.lookup("g")
+
+    run(test)
+
+
+def test_source_without_stable_inodes_keeps_the_ids_it_was_given(world: World) -> None:
+    async def test() -> None:
+        world.source.has_stable_inodes = False
+        world.old("f")
+        world.old("g")
+        ids = [inode.id for name in ("f", "g") if (inode := await world.lookup(name))]
+        assert len(set(ids)) == 2 and min(ids) >= 1 << 62
+        world.remount()
+        world.source.has_stable_inodes = False
+        world.old("h")
+        again = [inode.id for name in ("f", "g", "h") if (inode := await world.lookup(name))]
+        assert again[:2] == ids and again[2] not in ids
+
+    run(test)
