@@ -35,7 +35,7 @@ from predictor.ranges import Ranges
 from predictor.ranking import Ranker, Ranking
 from predictor.snapshot import Arrays, give_back, take
 from predictor.streams import CONTINUATIONS_MAX, StreamState
-from predictor.tracker import HORIZONS, Group, Prediction, Prior, Tracker
+from predictor.tracker import HORIZONS, Cell, Group, Prediction, Prior, Tracker
 from predictor.unseen import Proposal, Unseen
 
 
@@ -53,6 +53,9 @@ class Limits:
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
     used_again_ns: int = 2_000_000_000  # used: is ready for at least this long
 
+
+AHEAD_SCORED = 1024
+"""Visits of a cursor's window whose files are kept from eviction."""
 
 _ATTRIBUTE_OPS = frozenset({Op.LOOKUP, Op.GETATTR, Op.READLINK, Op.XATTR})
 _CHANGES = frozenset({Op.WRITE, Op.CREATE, Op.UNLINK, Op.RENAME, Op.RMDIR, Op.MKDIR, Op.LINK, Op.SETATTR})
@@ -87,7 +90,9 @@ class Engine:
         self.sizes: dict[int, int] = {}
         self.uses: dict[int, tuple[int, int]] = {}  # path -> (visits, clock of the last)
         self._scored: OrderedDict[int, None] = OrderedDict()  # touched since scores() was asked
+        self._ahead: dict[int, float] = {}  # expected by cursors when scores() was asked
         self.reuse: list[list[float]] = [[2.0, 1.0] for _ in range(8)]  # by log2 of visits: visits, visited again
+        self._planned_by: OrderedDict[int, Sequence[Cell]] = OrderedDict()  # path of data -> cells of who planned it
         self._ranking = Ranking(
             self.paths, self._proposer, self.prior, self.tracker, self.examples, self.sizes, self.uses
         )
@@ -157,6 +162,8 @@ class Engine:
                 known = self._find(path)
                 if known is not None:
                     self._outstanding.withdraw(known)
+                    for cell in self._planned_by.pop(known, ()):
+                        Prior.count(cell, None)  # it cost bytes and room: as bad as another one that did not come true
 
     def _find(self, path: bytes) -> int | None:
         current: int | None = ROOT
@@ -361,9 +368,10 @@ class Engine:
     def _propose(self, proposals: Iterable[Proposal], group: Group | None) -> None:
         """Plans what is expected of names that were never seen, and watches what becomes of it."""
         for path, flags, ranges, probability, generator, cell in proposals:
-            is_new = self._ready(path, flags, ranges, probability, HORIZONS[1], generator, self._waiting)
-            if is_new and cell is not None and group is not None:
-                self.tracker.expect(Prediction(path, group, [cell], None))
+            cells = [] if cell is None else [cell]
+            is_new = self._ready(path, flags, ranges, probability, HORIZONS[1], generator, self._waiting, cells)
+            if is_new and cells and group is not None:
+                self.tracker.expect(Prediction(path, group, cells, None))
 
     # What the mount asks
 
@@ -407,8 +415,9 @@ class Engine:
             if probability is None:
                 probability = chances[octave] = self._cursor_probability(cursor, distance)
             horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
-            if self._ready(path, history.flags[slot], history.ranges[slot], probability, horizon, "history", items):
-                cells = [self.prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
+            flags, ranges = history.flags[slot], history.ranges[slot]
+            cells = [self.prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
+            if self._ready(path, flags, ranges, probability, horizon, "history", items, cells):
                 self.tracker.expect(Prediction(path, group, cells, None))
 
     def _cursor_probability(self, cursor: Cursor, distance: int) -> float:
@@ -427,7 +436,8 @@ class Engine:
             if score < self.limits.min_score and flags & DATA:
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
-            self._ready(candidate.path, flags, ranges, score, horizon, best, items)
+            cells = self._ranking.cells(candidate)
+            self._ready(candidate.path, flags, ranges, score, horizon, best, items, cells)
 
     def _ready(
         self,
@@ -438,13 +448,21 @@ class Engine:
         horizon: int,
         generator: str,
         items: deque[PlanItem],
+        cells: Sequence[Cell] = (),
     ) -> bool:
-        """Adds what `flags` and `ranges` say of `path` to `items`, unless it was planned or used just now."""
+        """Adds what `flags` and `ranges` say of `path` to `items`, unless it was planned or used just now.
+
+        `cells`: what counts whether such plans come true.
+        """
         want = Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
         if not self._outstanding.admit(path, want, ranges, self._now_ns):
             return False
         name = self.paths.path(path)
         if want is Want.DATA:
+            if cells:
+                self._planned_by[path] = cells
+                if len(self._planned_by) > self.limits.outstanding:
+                    self._planned_by.popitem(last=False)
             for start, end in ranges:
                 items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator))
         else:
@@ -452,18 +470,39 @@ class Engine:
         return True
 
     def scores(self) -> list[tuple[bytes, float]]:
-        """(path, probability of reuse) of what was touched since the last call; for eviction."""
-        found = []
+        """(path, probability of reuse) for eviction: of what was touched since the last call, and of what comes next.
+
+        What a cursor expects scores as high as the cursor is sure: it was planned, and must be there when it is used.
+        What it expects no longer is scored anew.
+        """
+        ahead: dict[int, float] = {}
+        for stream in self._streams.values():
+            for cursor in stream.follower.cursors[:1]:
+                if cursor.is_confident:
+                    for position in cursor.upcoming(AHEAD_SCORED):
+                        path = self.history.path[position % self.history.capacity]
+                        ahead[path] = max(ahead.get(path, 0.0), cursor.confidence)
+            if len(ahead) >= 2 * AHEAD_SCORED:
+                break
+        new = {path: score for path, score in ahead.items() if path not in self._ahead}
+        for path in self._ahead.keys() - ahead.keys():
+            self._scored[path] = None
+        self._ahead = ahead
+        found = [(self.paths.path(path), score) for path, score in new.items()]
         while self._scored:
             path, _ = self._scored.popitem(last=False)
-            visits, _last = self.uses.get(path, (0, 0))
-            seen, again = self.reuse[min(7, max(0, visits.bit_length() - 1))]
-            score = min(1.0, again / seen)
-            directory = self.directories.find(self.paths.parent(path))
-            if directory is not None and directory.is_set and path in directory.read:
-                score *= len(directory.read) / (1 + len(directory.read) + len(directory.unread))
-            found.append((self.paths.path(path), score))
+            if path not in new:
+                found.append((self.paths.path(path), max(self._reuse_of(path), ahead.get(path, 0.0))))
         return found
+
+    def _reuse_of(self, path: int) -> float:
+        visits, _ = self.uses.get(path, (0, 0))
+        seen, again = self.reuse[min(7, max(0, visits.bit_length() - 1))]
+        score = min(1.0, again / seen)
+        directory = self.directories.find(self.paths.parent(path))
+        if directory is not None and directory.is_set and path in directory.read:
+            score *= len(directory.read) / (1 + len(directory.read) + len(directory.unread))
+        return score
 
     # What outlives the process
 

@@ -71,7 +71,7 @@ class Ranking:
                     Prediction(
                         candidate.path,
                         stream.group,
-                        self._cells(candidate),
+                        self.cells(candidate),
                         example.resolver(index) if example is not None else None,
                     )
                 )
@@ -90,7 +90,8 @@ class Ranking:
                 best[horizon] = max(best[horizon], self._prior.probability(generator, bucket, horizon))
         return best[0], best[1], best[2]
 
-    def _cells(self, candidate: Candidate) -> list[list[float]]:
+    def cells(self, candidate: Candidate) -> list[list[float]]:
+        """The prior's counts that this candidate's outcome is counted in."""
         cells = []
         for generator, (rank, confidence) in candidate.generators.items():
             cells.append(self._prior.cell(generator, bucket_of(rank, confidence)))

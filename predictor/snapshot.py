@@ -37,18 +37,26 @@ def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     arrays["reuse"] = np.array(engine.reuse, np.float64)
     arrays["clock"] = np.array([engine.counters["visits"]], np.int64)
     arrays["commands"] = _text([*engine.commands])
-    arrays["prior_names"] = _text([name for name, _ in engine.prior.cells])
-    arrays["prior_buckets"] = np.array([bucket for _, bucket in engine.prior.cells], np.int64)
-    arrays["prior_cells"] = np.array(list(engine.prior.cells.values()), np.float64).reshape(-1, 1 + len(HORIZONS))
+    arrays |= take_tables(engine)
     arrays |= engine.directories.arrays()
-    for name, (rows, _, width) in engine.unseen.tables().items():
-        names, numbers = rows()
-        arrays[f"{name}_names"] = np.frombuffer(b"\0".join(names), np.uint8)
-        arrays[f"{name}_rows"] = np.array(numbers, np.float64).reshape(-1, width)
     if with_examples:
         arrays |= {f"example_{name}": array for name, array in engine.examples.arrays().items()}
     is_cut = visits < engine.history.end - engine.history.first
     return _pruned(arrays) if is_cut or len(engine.paths) > PATHS_MAX else arrays
+
+
+def take_tables(engine: "Engine") -> Arrays:
+    """How often what came true, in general: the part that names no path."""
+    arrays: Arrays = {
+        "prior_names": _text([name for name, _ in engine.prior.cells]),
+        "prior_buckets": np.array([bucket for _, bucket in engine.prior.cells], np.int64),
+        "prior_cells": np.array(list(engine.prior.cells.values()), np.float64).reshape(-1, 1 + len(HORIZONS)),
+    }
+    for name, (rows, _, width) in engine.unseen.tables().items():
+        names, numbers = rows()
+        arrays[f"{name}_names"] = np.frombuffer(b"\0".join(names), np.uint8)
+        arrays[f"{name}_rows"] = np.array(numbers, np.float64).reshape(-1, width)
+    return arrays
 
 
 def _pruned(arrays: Arrays) -> Arrays:
@@ -109,13 +117,21 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
     engine.reuse[:] = reuse.tolist()
     engine.counters["visits"] = int(np.asarray(arrays["clock"])[0])
     engine.commands.update({name: number for number, name in enumerate(_strings(arrays["commands"]), 1)})
+    give_back_tables(engine, arrays)
+    engine.directories.load(arrays, known)
+    if "example_starts" in arrays:
+        examples = {name[8:]: array for name, array in arrays.items() if name.startswith("example_")}
+        engine.examples.load(examples)
+
+
+def give_back_tables(engine: "Engine", arrays: Arrays) -> None:
+    """Takes back what `take_tables` gave. Raises ValueError or KeyError for arrays that are no tables."""
     cells = np.asarray(arrays["prior_cells"], np.float64)
     names, buckets = _strings(arrays["prior_names"]), np.asarray(arrays["prior_buckets"], np.int64).tolist()
     if cells.ndim != 2 or cells.shape[1] != 1 + len(HORIZONS) or not np.isfinite(cells).all() or (cells < 0).any():
         raise ValueError("prior counts")
     for name, bucket, cell in zip(names, buckets, cells.tolist(), strict=True):
         engine.prior.cells[name, bucket] = cell
-    engine.directories.load(arrays, known)
     for name, (_, load, width) in engine.unseen.tables().items():
         if f"{name}_rows" in arrays:  # states of the first version have none
             rows = np.asarray(arrays[f"{name}_rows"], np.float64)
@@ -123,9 +139,6 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
                 raise ValueError(f"{name}: a table")
             text = np.asarray(arrays[f"{name}_names"], np.uint8).tobytes()
             load(text.split(b"\0") if len(rows) else [], rows.tolist())
-    if "example_starts" in arrays:
-        examples = {name[8:]: array for name, array in arrays.items() if name.startswith("example_")}
-        engine.examples.load(examples)
 
 
 def _paths(paths: PathTable) -> Arrays:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from predictor import experience
 from predictor.engine import Engine, Limits
 
 VERSION = 1
@@ -56,7 +57,7 @@ def save(engine: Engine, directory: str | os.PathLike[str], limit_bytes: int = L
 
 
 def load(directory: str | os.PathLike[str], limits: Limits | None = None, limit_bytes: int = LIMIT_BYTES) -> Engine:
-    """An engine with the state in `directory`, or an empty one where there is none that can be read."""
+    """An engine with the state in `directory`, or with the shipped experience where there is none that can be read."""
     path = Path(directory) / NAME
     engine = Engine(limits)
     try:
@@ -71,12 +72,17 @@ def load(directory: str | os.PathLike[str], limits: Limits | None = None, limit_
             raise ValueError(f"version {int(arrays['version'][0])}")
         engine.restore(arrays)
     except FileNotFoundError:
-        return engine
+        return _new(limits)
     except Exception as error:  # whatever damaged bytes make of the decoders: learning starts anew
         log.warning("the predictor's state is set aside: %s: %s", type(error).__name__, error)
         set_aside(path)
-        return Engine(limits)
+        return _new(limits)
     return engine
+
+
+def _new(limits: Limits | None) -> Engine:
+    engine = Engine(limits)
+    return engine if experience.give(engine) else Engine(limits)
 
 
 def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:

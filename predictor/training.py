@@ -12,16 +12,18 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from predictor import ranker, state
+from predictor import experience, ranker, state
 from predictor.engine import Engine
+from predictor.evaluate import Recording, Result, replay
 from predictor.evaluate import load as load_recording
-from predictor.evaluate import replay
 from predictor.features import CANDIDATE_FEATURES, EXTENSIONS, PRIOR_COLUMNS, TOKEN_FEATURES
 from predictor.ranker import Weights
+from predictor.snapshot import give_back_tables, take_tables
 from predictor.state import replace
 from predictor.trainer import Arrays, Report, incumbent_weights
 from predictor.trainer import train as train_network
@@ -85,11 +87,13 @@ none of them more than 2% above it."""
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The rankings of some runs of one program, in order."""
+    """The rankings of some runs of one program, in order, and how well its first run was planned."""
 
     name: str
     family: str  # programs that are too alike to be called unseen
+    engine: Engine
     arrays: Arrays
+    first: Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +111,41 @@ class LeftOut:
         return self.loss / self.loss_prior
 
 
-def rankings_of(traces: Sequence[Path], progress: Progress) -> list[Workload]:
-    """The rankings an engine makes, that knows nothing else, in the runs NAME-1, NAME-2... of each workload NAME.
+def recordings_of(traces: Sequence[Path], progress: Progress) -> dict[str, list[Recording]]:
+    """The runs NAME-1, NAME-2... of each workload NAME, in order. Raises TraceError or OSError."""
+    runs: dict[str, list[Recording]] = {}
+    for number, trace in enumerate(sorted(traces)):
+        progress(f"reading {trace.name}", number / len(traces))
+        runs.setdefault(trace.name.partition(".")[0].rpartition("-")[0] or trace.name, []).append(load_recording(trace))
+    return runs
 
-    Raises TraceError or OSError.
-    """
-    runs: dict[str, list[Path]] = {}
-    for trace in sorted(traces):
-        runs.setdefault(trace.name.partition(".")[0].rpartition("-")[0] or trace.name, []).append(trace)
+
+def play(name: str, runs: Sequence[Recording], common: Engine | None = None) -> Workload:
+    """What an engine makes of the runs that knows nothing, or only what is `common`."""
+    engine = Engine()
+    if common is not None:
+        give_back_tables(engine, take_tables(common))
+    engine.examples.every = 1
+    results = [replay(engine, recording) for recording in runs]
+    return Workload(name, name.partition("-")[0], engine, engine.examples.arrays(), results[0])
+
+
+def with_experience(
+    runs: dict[str, list[Recording]], workloads: Sequence[Workload], progress: Progress
+) -> list[Workload]:
+    """The workloads again, each begun with what those of other families have in common."""
     found = []
-    for number, (name, files) in enumerate(runs.items()):
-        progress(f"replaying {name}", number / len(runs))
-        engine = Engine()
-        engine.examples.every = 1
-        for file in files:
-            replay(engine, load_recording(file))
-        arrays = engine.examples.arrays()
-        if arrays:
-            found.append(Workload(name, name.partition("-")[0], arrays))
+    for number, workload in enumerate(workloads):
+        progress(f"replaying {workload.name} with the others' experience", number / len(workloads))
+        common = experience.gather([other.engine for other in workloads if other.family != workload.family])
+        found.append(play(workload.name, runs[workload.name], common))
     return found
 
 
 def leave_one_out(workloads: Sequence[Workload], progress: Progress, seed: int = 0) -> list[LeftOut]:
     """Trains without each family in turn, and tries what came of it on that family's workloads."""
     found = []
+    workloads = [workload for workload in workloads if workload.arrays]
     families = list(dict.fromkeys(workload.family for workload in workloads))
     for number, family in enumerate(families):
         progress(f"training without {family}", number / len(families))
@@ -230,27 +245,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m predictor.training TRACE... --output FILE`: makes the weights that are shipped, if they are fit."""
     parser = argparse.ArgumentParser(prog="predictor.training", description=main.__doc__)
     parser.add_argument("traces", nargs="+", type=Path, help="as bench.record writes them: NAME-1.trace, NAME-2.trace")
-    parser.add_argument("--output", type=Path, default=ranker.SHIPPED)
+    parser.add_argument("--output", type=Path, default=ranker.SHIPPED, help="the weights")
+    parser.add_argument("--experience", type=Path, default=experience.SHIPPED, help="the tables")
     options = parser.parse_args(arguments)
 
     def progress(what: str, share: float) -> None:
         print(f"{share:4.0%} {what}", file=sys.stderr, flush=True)
 
-    workloads = rankings_of(options.traces, progress)
+    runs = recordings_of(options.traces, progress)
+    blank = []
+    for number, name in enumerate(runs):
+        progress(f"replaying {name}", number / len(runs))
+        blank.append(play(name, runs[name]))
+    informed = with_experience(runs, blank, progress)
+    is_useful = _show_experience(blank, informed)
+    if is_useful:
+        arrays = experience.save(experience.gather([workload.engine for workload in blank]))
+        _write(options.experience, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    workloads = informed if is_useful else blank
     results = leave_one_out(workloads, progress)
+    _show_network(results)
+    if is_fit_to_ship(results):
+        data = ranker.dump_weights(pretrain([workload for workload in workloads if workload.arrays]))
+        _write(options.output, lambda file: file.write(data))
+    else:
+        print("the network is not fit to be shipped: not written")
+    return 0
+
+
+def _show_experience(blank: Sequence[Workload], informed: Sequence[Workload]) -> bool:
+    """Prints what the others' experience does for a first run; whether it is worth shipping."""
+    print("first runs that begin blank -> with what other families have in common")
+    print(f"{'left out':16} {'loss of the prior':>17} {'names covered':>16} {'accuracy':>16} {'blocks':>16} accuracy")
+    gains, losses = [], []
+    for before, after in zip(blank, informed, strict=True):
+        if before.arrays and after.arrays:
+            one, other = _loss(None, before), _loss(None, after)
+            losses.append(other / one)
+        else:
+            one = other = 0.0
+        a, b = before.first, after.first
+        gains.append(b.coverage + b.block_coverage - a.coverage - a.block_coverage)
+        print(
+            f"{before.name:16} {one:7.4f} -> {other:6.4f} {a.coverage:6.3f} -> {b.coverage:5.3f} "
+            f"{a.accuracy:6.3f} -> {b.accuracy:5.3f} {a.block_coverage:6.3f} -> {b.block_coverage:5.3f} "
+            f"{a.block_accuracy:5.3f} -> {b.block_accuracy:5.3f}"
+        )
+    print(f"mean ratio of losses {sum(losses) / max(1, len(losses)):.3f}; mean gain {sum(gains) / len(gains):.3f}")
+    return sum(gains) > 0 and sum(losses) < len(losses)
+
+
+def _show_network(results: Sequence[LeftOut]) -> None:
     print(f"{'left out':16} {'rankings':>8} {'prior':>8} {'network':>8} {'ratio':>6}")
     for result in results:
         print(f"{result.name:16} {result.rankings:8} {result.loss_prior:8.4f} {result.loss:8.4f} {result.ratio:6.3f}")
     mean = sum(result.ratio for result in results) / max(1, len(results))
     print(f"mean ratio {mean:.3f}, worst {max((result.ratio for result in results), default=0.0):.3f}")
-    if not is_fit_to_ship(results):
-        print("not fit to be shipped: nothing written")
-        return 1
-    data = ranker.dump_weights(pretrain(workloads))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    replace(options.output, lambda file: file.write(data))
-    print(f"{options.output}: {len(data):,} bytes")
-    return 0
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, write)
+    print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

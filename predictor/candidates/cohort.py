@@ -55,7 +55,7 @@ class Cohorts:
         self._paths = paths
         self._directories = directories
         self._cohorts: OrderedDict[tuple[int, int, bytes], _Cohort] = OrderedDict()
-        self._classes: dict[Class, list[float]] = {}  # used, files
+        self.classes: dict[Class, list[float]] = {}  # used, files
 
     def use(self, command: int, now: int, path: int) -> None:
         """`path` was read. `now`: visits of the command's programs so far."""
@@ -87,7 +87,7 @@ class Cohorts:
             return False
         extension = extension_of(self._paths.name(path))
         cohort = self._cohorts.get((parent, command, extension))
-        _, files = self._classes.get((command, extension, ALL_SIZES), (0.0, 0.0))
+        _, files = self.classes.get((command, extension, ALL_SIZES), (0.0, 0.0))
         if files < FILES_COUNTED:
             return cohort is not None and len(cohort.used) >= 2
         return self._rate(command, extension, ALL_SIZES) >= BELIEVED
@@ -133,7 +133,7 @@ class Cohorts:
             (command, extension, ALL_SIZES),
             (command, extension, size),
         ):
-            used, files = self._classes.get(key, (0.0, 0.0))
+            used, files = self.classes.get(key, (0.0, 0.0))
             believed = (used + STRENGTH * believed) / (files + STRENGTH)
         return believed
 
@@ -154,14 +154,14 @@ class Cohorts:
             (command, extension, ALL_SIZES),
             (command, extension, files.bit_length()),
         ):
-            totals = self._classes.setdefault(name, [0.0, 0.0])
+            totals = self.classes.setdefault(name, [0.0, 0.0])
             totals[0] += more_used
             totals[1] += more_files
             totals[0] = min(totals)
             if totals[1] > 64 * FILES_COUNTED:
                 totals[:] = [value / 2 for value in totals]
-        while len(self._classes) > CLASSES_MAX:
-            del self._classes[next(iter(self._classes))]
+        while len(self.classes) > CLASSES_MAX:
+            del self.classes[next(iter(self.classes))]
 
     def settle(self, keep: bool = False) -> None:
         """A session ends, and so do its cohorts; with `keep`, they are counted as far as they got."""
@@ -173,10 +173,10 @@ class Cohorts:
 
     def rows(self) -> tuple[list[bytes], list[tuple[float, ...]]]:
         """What is kept: an extension a row, and (command, size, used, files)."""
-        numbers = [(float(command), float(size), *totals) for (command, _, size), totals in self._classes.items()]
-        return [extension for _, extension, _ in self._classes], numbers
+        numbers = [(float(command), float(size), *totals) for (command, _, size), totals in self.classes.items()]
+        return [extension for _, extension, _ in self.classes], numbers
 
     def load(self, names: list[bytes], numbers: list[list[float]]) -> None:
         """Takes back what `rows` gave. Raises ValueError where it makes no sense."""
         for name, (command, size, used, files) in zip(names, numbers, strict=True):
-            self._classes[int(command), name, int(size)] = [used, files]
+            self.classes[int(command), name, int(size)] = [used, files]

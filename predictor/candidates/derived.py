@@ -58,8 +58,8 @@ class Derived:
 
     def __init__(self, paths: PathTable) -> None:
         self._paths = paths
-        self._kinds: dict[Kind, list[float]] = {}  # tries
-        self._templates: dict[Kind, dict[Template, float]] = {}  # times that they came true
+        self.kinds: dict[Kind, list[float]] = {}  # tries
+        self.templates: dict[Kind, dict[Template, float]] = {}  # times that they came true
 
     def observe(self, trail: deque[tuple[int, Split]], command: int, path: int, is_absent: bool) -> None:
         """A stream visits `path` after those in `trail`, which is moved on."""
@@ -104,7 +104,7 @@ class Derived:
 
     def _count(self, is_forwards: bool, command: int, suffix: bytes, template: Template) -> None:
         for who in (command, ANY):
-            known = self._templates.setdefault((is_forwards, who, suffix), {})
+            known = self.templates.setdefault((is_forwards, who, suffix), {})
             known[template] = known.get(template, 0.0) + 1.0
             if len(known) > TEMPLATES:
                 del known[min(known, key=known.__getitem__)]
@@ -112,27 +112,27 @@ class Derived:
     def _try(self, is_forwards: bool, command: int, suffix: bytes) -> None:
         for who in (command, ANY):
             kind = (is_forwards, who, suffix)
-            tries = self._kinds.get(kind)
+            tries = self.kinds.get(kind)
             if tries is None:
-                tries = self._kinds[kind] = [0.0]
-                if len(self._kinds) > KINDS_MAX:
-                    oldest = next(iter(self._kinds))
-                    del self._kinds[oldest]
-                    self._templates.pop(oldest, None)
+                tries = self.kinds[kind] = [0.0]
+                if len(self.kinds) > KINDS_MAX:
+                    oldest = next(iter(self.kinds))
+                    del self.kinds[oldest]
+                    self.templates.pop(oldest, None)
             tries[0] += 1.0
             if tries[0] >= TRIES_MAX:
                 tries[0] /= 2
-                known = self._templates.get(kind, {})
-                self._templates[kind] = {template: count / 2 for template, count in known.items()}
+                known = self.templates.get(kind, {})
+                self.templates[kind] = {template: count / 2 for template, count in known.items()}
 
     def _apply(self, is_forwards: bool, command: int, name_of: Split, least: float) -> Iterator[tuple[int, float]]:
         path, parent, stem, _, own = name_of
         for who in (command, ANY):
             kind = (is_forwards, who, own)
-            tries = self._kinds.get(kind, (0.0,))[0]
+            tries = self.kinds.get(kind, (0.0,))[0]
             if tries < TRIES_BEFORE:
                 continue
-            for ((move, name), ending), count in self._templates.get(kind, {}).items():
+            for ((move, name), ending), count in self.templates.get(kind, {}).items():
                 chance = min(1.0, count / (tries + 1))
                 if chance >= least:
                     directory = self._directory(move, name, path, parent)
@@ -153,8 +153,8 @@ class Derived:
         """What is kept: three names a row, and (is forwards, command, move, tries, successes)."""
         names: list[bytes] = []
         numbers: list[tuple[float, ...]] = []
-        for (is_forwards, command, suffix), templates in islice(self._templates.items(), KINDS_MAX):
-            tries = self._kinds.get((is_forwards, command, suffix), [0.0])[0]
+        for (is_forwards, command, suffix), templates in islice(self.templates.items(), KINDS_MAX):
+            tries = self.kinds.get((is_forwards, command, suffix), [0.0])[0]
             for ((move, name), ending), count in templates.items():
                 names += [suffix, name, ending]
                 numbers.append((float(is_forwards), float(command), float(move), tries, count))
@@ -169,5 +169,5 @@ class Derived:
             if move not in (SAME, DOWN, UP, CHILD) or (move == DOWN and not name) or (move == CHILD and not ending):
                 raise ValueError("templates")
             kind = (bool(is_forwards), int(command), suffix)
-            self._kinds[kind] = [tries]
-            self._templates.setdefault(kind, {})[(int(move), name), ending] = count
+            self.kinds[kind] = [tries]
+            self.templates.setdefault(kind, {})[(int(move), name), ending] = count

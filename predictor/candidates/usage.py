@@ -25,7 +25,7 @@ class Usage:
     """By class: visits, of those that read data, of those that read most of it, bytes in those; names not there."""
 
     def __init__(self) -> None:
-        self._classes: dict[Class, list[float]] = {}
+        self.classes: dict[Class, list[float]] = {}
 
     def count(self, command: int, extension: bytes, size_bytes: int, read_bytes: int) -> None:
         """A visit to an existing file ended, with so many bytes of it read."""
@@ -58,27 +58,27 @@ class Usage:
 
     def _cells(self, command: int, extension: bytes) -> Iterator[list[float]]:
         for who in (command, ANY):
-            cell = self._classes.get((who, extension))
+            cell = self.classes.get((who, extension))
             if cell is None:
-                cell = self._classes[who, extension] = [0.0, 0.0, 0.0, 0.0, 0.0]
-                if len(self._classes) > CLASSES_MAX:
-                    del self._classes[next(iter(self._classes))]
+                cell = self.classes[who, extension] = [0.0, 0.0, 0.0, 0.0, 0.0]
+                if len(self.classes) > CLASSES_MAX:
+                    del self.classes[next(iter(self.classes))]
             yield cell
             if cell[0] + cell[4] >= VISITS_MAX:
                 cell[:] = [value / 2 for value in cell]
 
     def _cell(self, command: int, extension: bytes) -> list[float] | None:
         for who in (command, ANY):
-            cell = self._classes.get((who, extension))
+            cell = self.classes.get((who, extension))
             if cell is not None and cell[0] >= VISITS_BEFORE:
                 return cell
         return None
 
     def rows(self) -> tuple[list[bytes], list[tuple[float, ...]]]:
         """What is kept: an extension a row, and (command, counts...)."""
-        return [name for _, name in self._classes], [(float(who), *cell) for (who, _), cell in self._classes.items()]
+        return [name for _, name in self.classes], [(float(who), *cell) for (who, _), cell in self.classes.items()]
 
     def load(self, names: list[bytes], numbers: list[list[float]]) -> None:
         """Takes back what `rows` gave. Raises ValueError where it makes no sense."""
         for name, (who, *cell) in zip(names, numbers, strict=True):
-            self._classes[int(who), name] = cell
+            self.classes[int(who), name] = cell

@@ -231,3 +231,26 @@ def test_a_first_run_full_of_wrong_guesses_does_not_silence_the_second() -> None
         engine.prior.cell("cursor", cell_bucket)[:] = [1000.0, 10.0, 20.0, 50.0]
     run_program(Mount(), engine)
     assert covered(second_run(engine, accesses=30), wanted()) > 0.5
+
+
+def test_what_is_planned_ahead_scores_high_until_it_is_past() -> None:
+    engine = Engine()
+    run_program(Mount(), engine)
+    second_run(engine, accesses=60)
+    scores = dict(engine.scores())
+    assert scores[b"lib/package15/module49.py"] > 0.7  # 49 * 4 accesses into the run, not yet used
+    assert max(score for path, score in scores.items() if path == b"lib/package1/module1.py") <= 1
+    engine.begin_session()
+    later = dict(engine.scores())
+    assert later[b"lib/package15/module49.py"] < scores[b"lib/package15/module49.py"]
+
+
+def test_what_was_fetched_in_vain_lowers_the_trust_in_who_planned_it() -> None:
+    engine = Engine()
+    run_program(Mount(), engine)
+    items = second_run(engine, accesses=20)
+    cells = {name: [list(c) for (n, _), c in engine.prior.cells.items() if n == name] for name in ("cursor",)}
+    engine.outcomes([[item.path, item.generator, 3] for item in items if item.want is Want.DATA])
+    after = [c for (n, _), c in engine.prior.cells.items() if n == "cursor"]
+    assert sum(c[0] for c in after) > sum(c[0] for c in cells["cursor"])
+    assert sum(c[3] for c in after) == sum(c[3] for c in cells["cursor"])
