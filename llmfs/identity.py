@@ -35,21 +35,6 @@ class Caller:
         return ()
 
 
-def still_appends(pid: int, inode_id: int) -> bool:
-    """False if the process has the inode open for writing and never to append, True where that cannot be seen."""
-    appends = []
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as info:
-                facts = dict(line.split(":", 1) for line in info if line.startswith(("flags:", "ino:")))
-            flags = int(facts["flags"], 8)
-            if int(facts.get("ino", "0")) == inode_id and flags & os.O_ACCMODE != os.O_RDONLY:
-                appends.append(bool(flags & os.O_APPEND))
-    except (OSError, ValueError, KeyError):
-        return True
-    return any(appends) or not appends
-
-
 _is_root = os.geteuid() == 0
 
 

@@ -75,6 +75,7 @@ class Inode:
         "reader_fd",
         "misses",
         "scan",
+        "told_sizes",
     )
 
     def __init__(self, inode_id: int, place: tuple[Inode, bytes] | None, attributes: Attributes) -> None:
@@ -85,6 +86,7 @@ class Inode:
         self.as_of = 0  # tick of the newest look or change of ours that it reflects (metadata.py)
         self.generation = 0  # policy/freshness.py
         self.kernel_generation = 0  # the generation that the kernel's pages hold
+        self.told_sizes: tuple[int, ...] = ()  # what the kernel may take its size to be
         self.lookups = 0  # references held by the kernel
         self.handles = 0  # open files and directories
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there

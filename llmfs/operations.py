@@ -51,7 +51,7 @@ _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir"
 class Handle:
     """An open file or directory."""
 
-    __slots__ = ("appends", "fd", "inode", "is_dirty", "listing", "pid", "readahead", "stream")
+    __slots__ = ("appends", "fd", "inode", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream")
 
     def __init__(self, inode: Inode, stream: int, pid: int) -> None:
         self.inode = inode
@@ -59,6 +59,7 @@ class Handle:
         self.stream = stream
         self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
         self.appends: trio.Lock | None = None  # open for appending: one write after the other
+        self.placing_fd: int | None = None  # another, where not all is appended
         self.is_dirty = False  # written since the last flush
         self.readahead: Readahead | None = None
         self.listing: Listing | None = None
@@ -204,6 +205,7 @@ class Operations(pyfuse3.Operations):
                 try:
                     await run(source.set_size, node, handle.fd if handle else None, attr.st_size, caller)
                     node.attributes = node.attributes._replace(size=attr.st_size)
+                    node.told_sizes = (attr.st_size,)
                 finally:
                     self._content.changed(node)
             if fields.update_atime or fields.update_mtime:
@@ -335,6 +337,7 @@ class Operations(pyfuse3.Operations):
                 handle.fd = await self._demand.run_short(self._source.open, node, flags, _caller(ctx))
                 if flags & os.O_TRUNC:
                     node.attributes = node.attributes._replace(size=0)
+                    node.told_sizes = (0,)
             finally:
                 if flags & os.O_TRUNC:
                     self._content.changed(node)
@@ -396,6 +399,7 @@ class Operations(pyfuse3.Operations):
             else:
                 written = await self._demand.run(self._source.write, handle.fd, off, buf)
                 end = off + written
+            node.told_sizes = tuple({max(size, off + written) for size in node.told_sizes})
             if end > node.attributes.size:
                 node.attributes = node.attributes._replace(size=end)
         finally:
@@ -411,15 +415,16 @@ class Operations(pyfuse3.Operations):
         """Write at the end of the file. Returns the number of bytes and the new end.
 
         The kernel cuts a long direct write and sends the pieces all at once; they come to us in their order and have to
-        be appended in it. It appends at what it takes for the end; where it means to write before that, the program may
-        have taken the flag away (F_SETFL), which we are not told.
+        be appended in it. Not all that it writes through such a handle is appended, which we are not told: the program
+        may have taken the flag away (F_SETFL), or mapped the file. But where it appends, it writes to what it takes for
+        the end: the size that we told it last, or one before, where it may not have heard of the last.
         """
         node, run = handle.inode, self._demand.run
         async with turns:
-            if off < node.attributes.size and await run(self._source.stop_appending, fd, node, handle.pid):
-                handle.appends = None
-            if handle.appends is None:
-                written = await run(self._source.write, fd, off, buf)
+            if off not in node.told_sizes:
+                if handle.placing_fd is None:
+                    handle.placing_fd = await run(self._source.open, node, os.O_WRONLY, None)
+                written = await run(self._source.write, handle.placing_fd, off, buf)
                 return written, off + written
             end = await run(self._source.append, fd, buf)
             if end != off + len(buf):  # somebody else appended too: the kernel's pages are at the wrong offset
@@ -448,6 +453,8 @@ class Operations(pyfuse3.Operations):
         handle.inode.handles -= 1
         if handle.fd is not None:
             self._source.descriptors.close(handle.fd)
+        if handle.placing_fd is not None:
+            self._source.descriptors.close(handle.placing_fd)
         node = handle.inode
         self._recorder.record(
             Op.RELEASE, Tier.NONE, self._recorder.path_of(node), handle.stream, time.perf_counter()
@@ -581,6 +588,8 @@ class Operations(pyfuse3.Operations):
         entry.st_gid = known.gid
         entry.st_rdev = known.rdev
         entry.st_size = known.size
+        if known.size not in inode.told_sizes:
+            inode.told_sizes = (known.size, *inode.told_sizes[:3])
         entry.st_blksize = known.blksize
         entry.st_blocks = known.blocks
         entry.st_atime_ns = known.atime_ns

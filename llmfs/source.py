@@ -7,7 +7,6 @@ OSError with the source's own errno.
 
 import ctypes
 import errno
-import fcntl
 import logging
 import os
 import stat
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 
 from llmfs.attributes import Attributes
 from llmfs.descriptors import Descriptors
-from llmfs.identity import Caller, acting_as, still_appends
+from llmfs.identity import Caller, acting_as
 from llmfs.inodes import ROOT_ID, Inode, ListedName
 
 log = logging.getLogger(__name__)
@@ -245,13 +244,6 @@ class Source:
             while written < len(data):
                 written += os.pwrite(fd, data[written:], offset + written)
             return written
-
-    def stop_appending(self, fd: int, inode: Inode, pid: int) -> bool:
-        """Take O_APPEND from a descriptor, if the process that uses it has taken it from his."""
-        if still_appends(pid, inode.id):
-            return False
-        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
-        return True
 
     def append(self, fd: int, data: bytes) -> int:
         """Write at the end of a file opened with O_APPEND, wherever that is by now. Returns the new end."""
