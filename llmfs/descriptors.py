@@ -104,8 +104,12 @@ class Descriptors:
         return self._open_by_name(inode, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def keep_unlinked(self, inode: Inode) -> None:
-        """Hold the inode open for good: its last name is about to go. Raises OSError."""
-        self._acquire_path(inode)  # the pin is given back by `forget`
+        """Hold the inode open until `forget`: a name of it is gone, perhaps the last. Raises OSError."""
+        descriptor = self._acquire_path(inode)
+        with self._lock:
+            was_kept, inode.is_kept = inode.is_kept, True
+        if was_kept:  # it has lost a name before: one pin is enough, and one is given back
+            self._release(inode, descriptor, is_reader=False)
 
     def renew_reader(self, inode: Inode) -> None:
         """The content changed: let the next reader open the file anew, so that the source's own caches notice."""
@@ -120,8 +124,9 @@ class Descriptors:
                 return
             path, reader = inode.path_fd, inode.reader_fd
             inode.path_fd = inode.reader_fd = None
-            if inode.is_unlinked and path is not None:
+            if inode.is_kept and path is not None:
                 path.pins -= 1
+            inode.is_kept = False
             self._doom(path)
             self._doom(reader)
 

@@ -63,6 +63,7 @@ class Inode:
         "generation",
         "handles",
         "id",
+        "is_kept",
         "is_prefetched",
         "is_unlinked",
         "kernel_generation",
@@ -91,6 +92,7 @@ class Inode:
         self.handles = 0  # open files and directories
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.is_unlinked = False  # reachable through descriptors only
+        self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
         self.is_prefetched = False  # its attributes were fetched ahead and not used yet
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
         self.listing: Listing | None = None

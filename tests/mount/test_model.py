@@ -219,7 +219,7 @@ def test_mount_and_source_agree_with_a_plain_directory(model: World) -> None:
     run_state_machine_as_test(
         Clients,
         settings=settings(
-            max_examples=25,
+            max_examples=12,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,

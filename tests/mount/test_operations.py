@@ -1,5 +1,6 @@
 """Every operation of a read/write passthrough does through the mount what it does without, and to the source."""
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.conftest import Mounted, World, a_world
+from tests.mount.conftest import Mounted, World, a_world, eventually
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 AT_FDCWD = -100
@@ -363,6 +364,31 @@ def test_open_file_with_two_names_survives_the_loss_of_each(m: Place, s: Path) -
     os.close(fd)
     (m / "b").write_bytes(b"anew")
     assert (m / "b").read_bytes() == b"anew"
+
+
+def test_files_that_lost_all_their_names_are_let_go_of_when_they_are_closed(m: Place, shared: Mounted) -> None:
+    """Else the source could not free their space for as long as we are mounted."""
+
+    def unnamed() -> int:
+        count = 0
+        for fd in os.listdir(f"/proc/{shared.pid}/fd"):
+            with contextlib.suppress(OSError):
+                count += os.readlink(f"/proc/{shared.pid}/fd/{fd}").endswith((" (deleted)", "//deleted"))
+        return count
+
+    before = unnamed()
+    for _ in range(10):
+        (m / "a").write_bytes(b"x" * 5000)
+        os.link(m / "a", m / "b")
+        (m / "c").write_bytes(b"y")
+        fds = [os.open(m / "b", os.O_RDONLY), os.open(m / "a", os.O_RDWR)]
+        assert os.read(fds[0], 1) == b"x"
+        os.unlink(m / "a")
+        os.rename(m / "c", m / "b")
+        os.unlink(m / "b")
+        for fd in fds:
+            os.close(fd)
+    eventually(lambda: unnamed() <= before, 10, "files without names")
 
 
 def test_renaming_one_of_two_names_of_a_file_onto_the_other_keeps_both(m: Place, s: Path) -> None:

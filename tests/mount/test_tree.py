@@ -49,10 +49,9 @@ def test_tree_is_identical_cold_warm_and_after_a_remount(world: World, tree: Pat
     assert differences(expected, snapshot(m.path)) == []
 
 
-@pytest.mark.parametrize("predictor", ["learned", "off"])
-def test_tree_is_identical_with_the_smallest_cache(world: World, tree: Path, predictor: str) -> None:
+def test_tree_is_identical_with_the_smallest_cache(world: World, tree: Path) -> None:
     expected = snapshot(tree)
-    m = world.mount("--cache-size", "16M", "--predictor", predictor, source=world.slow_source(0.0002))
+    m = world.mount("--cache-size", "16M", source=world.slow_source(0.0002))
     assert differences(expected, snapshot(m.path)) == []
     drop_all_pages(m.path)
     assert differences(expected, snapshot(m.path)) == []
