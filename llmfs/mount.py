@@ -33,6 +33,7 @@ from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
+from llmfs.negotiation import negotiate
 from llmfs.operations import Operations
 from llmfs.patience import Patience
 from llmfs.policy.eviction import Resident
@@ -55,6 +56,9 @@ DEMAND_THREADS = 32
 PREFETCH_THREADS = 16
 IDLE_INODES = 100_000
 REQUESTS_AT_ONCE = 256
+STOP_GRACE_S = 2.0
+"""How long requests may still wait for the source once we were asked to stop."""
+
 DESCRIPTORS_KEPT_BACK = 512
 """For LMDB, sockets, handles open for writing; the rest of the limit is for descriptors of the source."""
 
@@ -83,6 +87,7 @@ class Mount:
         self._budget = budget = Budget.of(config.cache_size_bytes)
         self._scores: dict[int, float] = {}
         self._token: trio.lowlevel.TrioToken | None = None
+        self._requests = trio.CancelScope()
         self.metrics = metrics = Metrics()
         descriptors = _raise_descriptor_limit()
         self._meta_store = Store(
@@ -112,7 +117,7 @@ class Mount:
         self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
         self.kernel = KernelCache()
-        self.patience = Patience(config.source_timeout_s)
+        self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
         self.metadata = Metadata(
             self.source,
             records,
@@ -189,10 +194,12 @@ class Mount:
                 nursery.start_soon(self._stop_on_signal)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
+                await negotiate(pyfuse3.main)
                 gc.collect()
                 gc.freeze()  # what is here now stays: do not walk through it at every collection
                 nursery.start_soon(self._announce, on_ready)
-                await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
+                with self._requests:
+                    await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
             finally:
                 self.kernel.close()
                 pyfuse3.close(unmount=True)
@@ -229,7 +236,8 @@ class Mount:
             async for _ in signals:
                 log.info("asked to stop: unmounting")
                 pyfuse3.terminate()
-                return
+                await trio.sleep(STOP_GRACE_S)
+                self._requests.cancel()
 
     def _start_metrics(self) -> int | None:
         metrics = self.metrics

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -39,6 +40,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -912,6 +915,17 @@ static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 }
 
 /* ------------------------------------------------------------------------------------------------------- the session */
+
+/* Lookups in one directory do not wait for each other over a network, so they must not here; the kernel serializes them
+ * unless FUSE_INIT is answered otherwise, and libfuse 3.14 drops that wish. Every reply goes out through writev, which
+ * the program's own definition stands before libc's: the first reply is FUSE_INIT's. */
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+	static atomic_flag is_answered = ATOMIC_FLAG_INIT;
+	if (!atomic_flag_test_and_set(&is_answered) && count == 2 && parts[1].iov_len >= sizeof(struct fuse_init_out))
+		((struct fuse_init_out *)parts[1].iov_base)->flags |= FUSE_PARALLEL_DIROPS;
+	return syscall(SYS_writev, fd, parts, count);
+}
 
 static void do_init(void *data, struct fuse_conn_info *connection)
 {

@@ -11,7 +11,7 @@ import pytest
 
 from bench.slowdir import SlowDir
 from tests.conftest import detach
-from tests.mount.conftest import Mounted, World, eventually
+from tests.mount.conftest import Mounted, World, eventually, is_alive
 
 HUNG = ["read", "lookup", "getattr", "open"]
 
@@ -66,13 +66,14 @@ def test_source_timeout_is_an_errno(world: World, slow: SlowDir) -> None:
     assert eventually(lambda: (m / "bad2").read_bytes() == b"bad", 10)
 
 
-def test_unmount_does_not_wait_for_a_hung_source(world: World, slow: SlowDir) -> None:
+def test_daemon_that_is_asked_to_stop_does_not_wait_for_a_hung_source(world: World, slow: SlowDir) -> None:
     m = world.mount(source=slow.mountpoint)
     slow.hang(HUNG, name_contains="bad3")
     hung = reader(m / "bad3")
     eventually(lambda: slow.hung, 10, "the source hangs")
-    world.llmfs("umount", "--lazy", m.path)
-    hung.wait(15)
+    os.kill(m.pid, signal.SIGTERM)
+    assert hung.wait(15) != 0
+    eventually(lambda: not is_alive(m.pid), 15, "the daemon's exit")
     assert hung.stderr is not None
     hung.stderr.close()
     slow.heal()
@@ -102,9 +103,10 @@ def test_what_is_cached_is_served_while_the_source_is_gone_and_the_rest_when_it_
     with pytest.raises(OSError) as caught:
         (m / "unread").read_bytes()
     assert caught.value.errno == errno.ENOTCONN
+    world.slow.unmount()
     detach(source)
-    world.slow = SlowDir(world.backing, source, 0.0005)
-    world.slow.mount()
+    world.slow = None
+    world.slow_source(0.0005)
 
     def is_back() -> bool:
         try:
