@@ -1,8 +1,8 @@
 """The blocks of files' data: in LMDB, a few of them in memory, at most as many as the limit allows.
 
-Belongs to the event loop's thread. It decides nothing itself: `policy/eviction.py` says what goes, `store.py` keeps what
-stays. Mounting does not wait for the index of what is already there; a thread reads the keys and they join as they
-come. A block that is asked for before its key was read is found all the same.
+Belongs to the event loop's thread. It decides nothing itself: `policy/eviction.py` says what goes, `store.py` keeps
+what stays. Mounting does not wait for the index of what is already there; a thread reads the keys and they join as
+they come. A block that is asked for before its key was read is found all the same.
 """
 
 import logging
@@ -93,10 +93,7 @@ class BlockCache:
     def add(self, key: bytes, first_page: int, data: bytes, generator: str | None) -> None:
         """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead."""
         known = self.get(key) if key in self._policy else None
-        if known is not None:
-            block = known.merged(first_page, data)
-        else:
-            block = block_of(first_page, data)
+        block = known.merged(first_page, data) if known is not None else block_of(first_page, data)
         if not self._store.put(TABLE, key, encode(block)):
             self.drop(key)
             return

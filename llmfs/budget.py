@@ -1,4 +1,5 @@
-"""How the limit of a cache directory is shared among its parts. Each part holds to its own share, so all hold together."""
+"""How the limit of a cache directory is shared among its parts. Each part holds to its own share, so all hold
+together."""
 
 from dataclasses import dataclass
 

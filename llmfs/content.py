@@ -1,7 +1,7 @@
 """The bytes of files: from the cache, from a fetch that is already under way, or from the source.
 
-A request is cut at block boundaries. Pages that the cache lacks become *flights*, ranges of pages that one call fetches;
-whoever needs a page of a flight waits for it instead of asking again (single flight).
+A request is cut at block boundaries. Pages that the cache lacks become *flights*, ranges of pages that one call
+fetches; whoever needs a page of a flight waits for it instead of asking again (single flight).
 
 Why a fill can never bring back the past. Blocks are kept under the file's generation. A write of ours gives the file a
 new, never repeated generation before it goes out and another one when it is done; a change that somebody else made
@@ -10,8 +10,8 @@ one when it lands, its bytes go to those who were waiting, as any read that runs
 cache. Nobody can join it either, for flights are found by generation.
 
 A prefetch never hurts a reader: one that fails is asked for again by the program that wanted it, and reads beyond the
-cache's faults go to the source. Nor does a reader that is killed: a flight that was given up is nobody's answer, and those
-who waited for it fetch anew.
+cache's faults go to the source. Nor does a reader that is killed: a flight that was given up is nobody's answer, and
+those who waited for it fetch anew.
 """
 
 import errno

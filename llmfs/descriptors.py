@@ -1,9 +1,9 @@
 """Descriptors of the source's files: opened when first needed, shared, recycled.
 
 An inode is reached through the O_PATH descriptor of its directory and its own name, one component and never through a
-symbolic link, as in libfuse's passthrough_hp: no path is resolved twice, so no rename or symlink swap on the way can lead
-elsewhere. What was opened is compared with what we expected (`st_dev`, `st_ino`); another file under the name is ESTALE,
-on which the kernel looks the name up afresh.
+symbolic link, as in libfuse's passthrough_hp: no path is resolved twice, so no rename or symlink swap on the way can
+lead elsewhere. What was opened is compared with what we expected (`st_dev`, `st_ino`); another file under the name is
+ESTALE, on which the kernel looks the name up afresh.
 
 Blocking, and safe to use from any thread. `acquire` pins a descriptor, `release` unpins it; unpinned ones past `limit`
 are closed, the least recently used first. Closing can cost a round trip to the source (FUSE asks it to flush), so a

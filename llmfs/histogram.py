@@ -1,8 +1,8 @@
 """A histogram for the request path.
 
-prometheus-client's own takes 3 us an observation (a lock and a loop over the buckets, twice); two of them stand in the way
-of every request. This one takes 0.4 us: a bisection and two additions, collected when Prometheus asks. Its `observe`
-belongs to one thread unless made with a lock.
+prometheus-client's own takes 3 us an observation (a lock and a loop over the buckets, twice); two of them stand in
+the way of every request. This one takes 0.4 us: a bisection and two additions, collected when Prometheus asks. Its
+`observe` belongs to one thread unless made with a lock.
 """
 
 import threading
@@ -54,9 +54,7 @@ class Histogram(Collector):
         self._name = name
         self._documentation = documentation
         self._label = label
-        self._series = {
-            value: Series(buckets, threading.Lock() if is_shared else nullcontext()) for value in values
-        }
+        self._series = {value: Series(buckets, threading.Lock() if is_shared else nullcontext()) for value in values}
         registry.register(self)
 
     def __getitem__(self, value: str) -> Series:

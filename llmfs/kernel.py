@@ -1,7 +1,7 @@
 """What we tell the kernel unasked: that its pages or names of a file are out of date.
 
-Such a notification can wait for a page that is locked by a read which we have not answered yet, so it is never sent from
-the event loop: a thread sends them, one after the other.
+Such a notification can wait for a page that is locked by a read which we have not answered yet, so it is never sent
+from the event loop: a thread sends them, one after the other.
 """
 
 import errno

@@ -2,9 +2,9 @@
 
 Known things live in inodes (`inodes.py`) while they are in use, and in LMDB for ever (`records.py`).
 
-How long each may be believed is `policy/freshness.py`'s to say. A name is good while its own check is fresh, or while its
-directory is fresh and in the state that the name was seen in: one stat of a directory makes all the absent names that a
-program will ask for in it good again.
+How long each may be believed is `policy/freshness.py`'s to say. A name is good while its own check is fresh, or while
+its directory is fresh and in the state that the name was seen in: one stat of a directory makes all the absent names
+that a program will ask for in it good again.
 
 Single flight: of requests for the same name, attributes or listing, one goes to the source and the others share its
 answer. A program that joins a prefetch's flight takes over nothing; if the flight fails it asks by itself.
@@ -58,7 +58,6 @@ LOOKS = 3
 """How often the source is asked about what we keep changing while it answers."""
 
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
-
 
 
 class Flight:
@@ -136,9 +135,7 @@ class Metadata:
                 raise
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
 
-    async def attributes(
-        self, inode: Inode, workers: Workers, is_prefetch: bool = False
-    ) -> tuple[Attributes, Tier]:
+    async def attributes(self, inode: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[Attributes, Tier]:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
         if self.is_fresh(inode):
             return inode.attributes, Tier.CACHE
@@ -266,9 +263,11 @@ class Metadata:
             return None
         if entry is not None and entry.inode_id != ABSENT_ID:
             inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, listed.name)
-            if inode is not None and (
-                not listed.kind or stat.S_IFMT(inode.attributes.mode) == listed.kind
-            ) and (not self._source.has_stable_inodes or inode.attributes.ino == listed.ino):
+            if (
+                inode is not None
+                and (not listed.kind or stat.S_IFMT(inode.attributes.mode) == listed.kind)
+                and (not self._source.has_stable_inodes or inode.attributes.ino == listed.ino)
+            ):
                 return inode
         if not listed.kind or not self._source.has_stable_inodes:
             return None
@@ -456,9 +455,7 @@ class Metadata:
 
     # --- taking in
 
-    def _take(
-        self, directory: Inode, name: bytes, attributes: Attributes, began: int = 0, asked_ns: int = 0
-    ) -> Inode:
+    def _take(self, directory: Inode, name: bytes, attributes: Attributes, began: int = 0, asked_ns: int = 0) -> Inode:
         """A look at the source showed `name` with `attributes`. It was asked for at the tick `began`: 0 is now."""
         inode_id = self._id_of(directory, name, attributes.ino, attributes.dev)
         inode = self.inodes.get(inode_id)
@@ -586,4 +583,3 @@ class _Absent:
 ABSENT = _Absent()
 
 _NOTHING = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-

@@ -67,7 +67,9 @@ class Metrics:
             registry,
             is_shared=True,
         )
-        source_errors = Counter("llmfs_source_errors", "Calls on the source that failed.", ["operation"], registry=registry)
+        source_errors = Counter(
+            "llmfs_source_errors", "Calls on the source that failed.", ["operation"], registry=registry
+        )
         self.source_error = {operation: source_errors.labels(operation) for operation in SOURCE_OPERATIONS}
         self.source_read_bytes = Counter("llmfs_source_read_bytes", "Bytes read from the source.", registry=registry)
 
@@ -83,7 +85,10 @@ class Metrics:
         self.prefetch_in_time = {kind: used.labels(kind, "in_time") for kind in ("data", "attributes")}
         self.prefetch_late = {kind: used.labels(kind, "late") for kind in ("data", "attributes")}
         used_bytes = Counter(
-            "llmfs_prefetch_used_bytes", "Bytes of blocks fetched ahead and then used.", ["timeliness"], registry=registry
+            "llmfs_prefetch_used_bytes",
+            "Bytes of blocks fetched ahead and then used.",
+            ["timeliness"],
+            registry=registry,
         )
         self.prefetch_in_time_bytes = used_bytes.labels("in_time")
         self.prefetch_late_bytes = used_bytes.labels("late")
@@ -101,7 +106,9 @@ class Metrics:
         self.evictions = Counter("llmfs_cache_evicted_blocks", "Blocks dropped to make room.", registry=registry)
         self.evicted_bytes = Counter("llmfs_cache_evicted_bytes", "Bytes dropped to make room.", registry=registry)
         self.cache_bytes = Gauge("llmfs_cache_bytes", "Bytes of blocks in the cache.", registry=registry)
-        self.cache_limit_bytes = Gauge("llmfs_cache_limit_bytes", "Bytes the cache directory may take.", registry=registry)
+        self.cache_limit_bytes = Gauge(
+            "llmfs_cache_limit_bytes", "Bytes the cache directory may take.", registry=registry
+        )
         self.cache_blocks = Gauge("llmfs_cache_blocks", "Blocks in the cache.", registry=registry)
         self.corrupt_blocks = Counter(
             "llmfs_cache_corrupt_blocks", "Blocks whose checksum was wrong: served from the source.", registry=registry
@@ -114,10 +121,15 @@ class Metrics:
         )
 
         state = Gauge(
-            "llmfs_predictor_state", "1 for the state the predictor is in, 0 for the others.", ["state"], registry=registry
+            "llmfs_predictor_state",
+            "1 for the state the predictor is in, 0 for the others.",
+            ["state"],
+            registry=registry,
         )
         self._predictor_states = {name: state.labels(name) for name in PREDICTOR_STATES}
-        self.predictor_restarts = Counter("llmfs_predictor_restarts", "Starts of the predictor after the first.", registry=registry)
+        self.predictor_restarts = Counter(
+            "llmfs_predictor_restarts", "Starts of the predictor after the first.", registry=registry
+        )
         statistic = Gauge(
             "llmfs_predictor_statistic",
             "What the predictor's process tells of itself (events, inference_seconds, training_runs, lag_seconds ...).",
@@ -127,12 +139,16 @@ class Metrics:
         self.predictor_statistic: Callable[[str], Gauge] = statistic.labels
         self.accesses = Counter("llmfs_accesses", "Accesses recorded.", registry=registry)
         self.accesses_dropped = Counter(
-            "llmfs_accesses_dropped", "Accesses that the predictor or the log did not get: it was behind.", registry=registry
+            "llmfs_accesses_dropped",
+            "Accesses that the predictor or the log did not get: it was behind.",
+            registry=registry,
         )
 
         self.inodes = Gauge("llmfs_inodes", "Inodes in memory.", registry=registry)
         self.open_files = Gauge("llmfs_open_handles", "Open files and directories.", registry=registry)
-        self.demand_busy = Gauge("llmfs_demand_calls", "Calls on the source for programs, waiting or running.", registry=registry)
+        self.demand_busy = Gauge(
+            "llmfs_demand_calls", "Calls on the source for programs, waiting or running.", registry=registry
+        )
         self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
 
     def observe_source(self, operation: str, seconds: float, failed: bool) -> None:

@@ -1,10 +1,11 @@
 """The composition root: makes the parts of a mount, connects them, runs them, and takes them down.
 
 The only file that names concrete implementations. Reading it from top to bottom shows both paths: the data path
-(operations -> content/metadata -> cache -> source) and the learning path (operations -> recorder -> trace and predictor ->
-plan -> prefetcher -> cache).
+(operations -> content/metadata -> cache -> source) and the learning path (operations -> recorder -> trace and
+predictor -> plan -> prefetcher -> cache).
 """
 
+import contextlib
 import gc
 import json
 import logging
@@ -90,9 +91,7 @@ class Mount:
         self._requests = trio.CancelScope()
         self.metrics = metrics = Metrics()
         descriptors = _raise_descriptor_limit()
-        self._meta_store = Store(
-            os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS
-        )
+        self._meta_store = Store(os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS)
         records = Records(self._meta_store, lambda: self.speed.is_inline)
         self.speed = SourceSpeed()
         try:
@@ -228,7 +227,7 @@ class Mount:
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         """Say that we are ready once the kernel's first request can be answered."""
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         on_ready()
 
     async def _stop_on_signal(self) -> None:
@@ -330,10 +329,8 @@ class Mount:
     def _lost_blocks(self, keys: list[tuple[str, bytes]]) -> None:
         """From the store's thread: the map was full."""
         if self._token is not None:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self.blocks.lost, keys)
-            except trio.RunFinishedError:
-                pass
 
     def _take_batch(self, batch: Batch) -> None:
         self.metrics.accesses.inc(len(batch[2]) // 40)

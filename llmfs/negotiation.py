@@ -1,17 +1,19 @@
 """The kernel's first question, answered better than libfuse's defaults do.
 
-When a FUSE file system is mounted the kernel sends FUSE_INIT with all that it can do, and the reply says what of that is
-wanted. pyfuse3 gives no say in it, and libfuse 3.14 leaves out what matters over a slow directory:
+When a FUSE file system is mounted the kernel sends FUSE_INIT with all that it can do, and the reply says what of that
+is wanted. pyfuse3 gives no say in it, and libfuse 3.14 leaves out what matters over a slow directory:
 
-- *parallel directory operations*: without them the kernel holds a mutex over each lookup in a directory, so lookups in one
-  directory wait for each other's round trips, and one that hangs blocks the directory for everybody, uninterruptibly;
+- *parallel directory operations*: without them the kernel holds a mutex over each lookup in a directory, so lookups in
+  one directory wait for each other's round trips, and one that hangs blocks the directory for everybody,
+  uninterruptibly;
 - *cached symbolic links*: a link's target is asked for once and not at every walk through it;
 - more requests in the background than 12, so that readahead of several programs is in flight at a time.
 
-So the first exchange goes through our hands: libfuse's descriptor of /dev/fuse is replaced by a socket for as long as it
-takes to hand it the request and to take its reply; the reply is amended and given to the kernel, and the descriptor is
-put back. Nothing else ever passes here. Layouts are those of linux/fuse.h (struct fuse_init_in, fuse_init_out), protocol 7.23
-and later; with an older kernel, or where anything is not as expected, the reply goes on as libfuse made it.
+So the first exchange goes through our hands: libfuse's descriptor of /dev/fuse is replaced by a socket for as long as
+it takes to hand it the request and to take its reply; the reply is amended and given to the kernel, and the
+descriptor is put back. Nothing else ever passes here. Layouts are those of linux/fuse.h (struct fuse_init_in,
+fuse_init_out), protocol 7.23 and later; with an older kernel, or where anything is not as expected, the reply goes on
+as libfuse made it.
 """
 
 import logging
@@ -31,8 +33,10 @@ CONGESTION_THRESHOLD = 96
 
 _REQUEST_BYTES = 1 << 20
 _OPCODE_INIT = 26
-_IN = struct.Struct("<IIQQIIII" + "IIII")  # header: length opcode unique node uid gid pid pad; major minor readahead flags
-_OUT = struct.Struct("<IiQ" + "IIIIHH")  # header: length error unique; major minor readahead flags background congestion
+# length opcode unique node uid gid pid padding; major minor readahead flags
+_IN = struct.Struct("<IIQQIIII" + "IIII")
+# length error unique; major minor readahead flags background congestion
+_OUT = struct.Struct("<IiQ" + "IIIIHH")
 
 
 async def negotiate(serve: Callable[[], Awaitable[None]]) -> None:

@@ -456,9 +456,7 @@ class Operations(pyfuse3.Operations):
         if handle.placing_fd is not None:
             self._source.descriptors.close(handle.placing_fd)
         node = handle.inode
-        self._recorder.record(
-            Op.RELEASE, Tier.NONE, self._recorder.path_of(node), handle.stream, time.perf_counter()
-        )
+        self._recorder.record(Op.RELEASE, Tier.NONE, self._recorder.path_of(node), handle.stream, time.perf_counter())
         if not node.handles and not node.lookups:
             for gone in self._metadata.inodes.dereference(node.id, 0):
                 self._metadata.dismissed(gone)
@@ -483,7 +481,8 @@ class Operations(pyfuse3.Operations):
             self._rules.listed(directory)
         names = handle.listing.names
         position = start_id
-        for name, inode in ((b".", directory), (b"..", directory.place[0] if directory.place else directory))[position:]:
+        above = directory.place[0] if directory.place else directory
+        for name, inode in ((b".", directory), (b"..", above))[position:]:
             position += 1
             if not pyfuse3.readdir_reply(token, name, self._attributes(inode), position):
                 return

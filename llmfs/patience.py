@@ -5,7 +5,8 @@ kernel's fuse_wait_answer, fs/fuse/dev.c). The kernel says FUSE_INTERRUPT when a
 that on. So the requests that wait longer than `LOOK_AFTER_S` are looked at four times a second: one whose process has a
 deadly signal pending (/proc/PID/status) is answered EINTR, one that has waited for the source's time-out ETIMEDOUT.
 
-A cancel scope costs 4-9 us a request, so it is not made while the source is local and fast: what waits there is the disk.
+A cancel scope costs 4-9 us a request, so it is not made while the source is local and fast: what waits there is the
+disk.
 """
 
 import errno
@@ -22,8 +23,7 @@ LOOK_AFTER_S = 0.5
 LOOK_EVERY_S = 0.25
 
 _DEADLY = sum(
-    1 << (number - 1)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM)
+    1 << (number - 1) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM)
 )
 
 

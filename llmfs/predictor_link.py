@@ -1,11 +1,12 @@
 """The predictor's process, seen from the mount: started, fed, listened to, and started again when it dies.
 
-Everything here may be lost: a frame that finds the queue full is dropped (its new path names are sent with the next one,
-for later records refer to them), an answer that makes no sense ends the process, and while there is none the mount
-goes on with its own rules. Back-off: half a second, doubling to half a minute, from the start after a minute of good
-behaviour.
+Everything here may be lost: a frame that finds the queue full is dropped (its new path names are sent with the next
+one, for later records refer to them), an answer that makes no sense ends the process, and while there is none the
+mount goes on with its own rules. Back-off: half a second, doubling to half a minute, from the start after a minute of
+good behaviour.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -31,6 +32,9 @@ LONGEST_BACKOFF_S = 30.0
 GOOD_BEHAVIOUR_S = 60.0
 STOP_S = 5.0
 """How long a predictor may take to save its state when the mount ends."""
+
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""Where `python -m predictor.process` finds its package, wherever the mount was started."""
 
 Dictionary = Callable[[], tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]]
 """All paths and streams so far, for a process that starts in the middle."""
@@ -135,11 +139,11 @@ class PredictorLink:
         """Start a process and talk with it until it ends."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: ASYNC220  # 1 ms, once
                 [sys.executable, "-m", "predictor.process", "--fd", str(theirs.fileno()), *self._arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                cwd=_PACKAGES,
             )
         self.pid = process.pid
         self._on_state("loading")
@@ -200,12 +204,10 @@ class PredictorLink:
     async def _end(self, process: "subprocess.Popen[bytes]", stream: trio.SocketStream) -> None:
         """Ask it to save and go; insist after a while."""
         with trio.move_on_after(STOP_S):
-            try:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 await stream.send_all(encode(["stop"]))
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                pass
             await stream.aclose()
-            while process.poll() is None:
+            while process.poll() is None:  # noqa: ASYNC110  # nobody tells us of its end
                 await trio.sleep(0.02)
         if process.poll() is None:
             process.kill()

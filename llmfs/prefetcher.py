@@ -1,4 +1,5 @@
-"""Carries out plans: what the predictor or a local rule wants ready is fetched, under a budget, in the order of its use.
+"""Carries out plans: what the predictor or a local rule wants ready is fetched, under a budget, in the order of its
+use.
 
 A plan's items wait in a bounded heap, the one that will be used first on top; each is there once. A fixed number of
 carriers take from it, so at most so many fetches run at a time, in threads of their own (`workers.py`): demand never

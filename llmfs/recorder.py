@@ -1,7 +1,7 @@
 """The access log: what programs did, off the reply path.
 
-`record` appends 40 bytes to a buffer and returns. A task hands full or aged buffers on, to the predictor and to the trace
-on disk; whoever is behind loses batches, which is counted, and nobody ever waits for them. Paths and streams go
+`record` appends 40 bytes to a buffer and returns. A task hands full or aged buffers on, to the predictor and to the
+trace on disk; whoever is behind loses batches, which is counted, and nobody ever waits for them. Paths and streams go
 along as dictionaries, each entry once.
 """
 
@@ -63,7 +63,16 @@ class Recorder:
         """An access was answered. `started_s`: when it arrived, by time.perf_counter()."""
         latency_us = int((time.perf_counter() - started_s) * 1e6)
         self._records += _RECORD.pack(
-            time.time_ns(), offset, length & 0xFFFFFFFF, min(latency_us, 0xFFFFFFFF), path_id, stream, op, tier, flags, 0
+            time.time_ns(),
+            offset,
+            length & 0xFFFFFFFF,
+            min(latency_us, 0xFFFFFFFF),
+            path_id,
+            stream,
+            op,
+            tier,
+            flags,
+            0,
         )
         self.recorded += 1
         if len(self._records) >= BATCH_RECORDS * _RECORD.size:

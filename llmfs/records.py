@@ -6,8 +6,8 @@
     links      inode id                -> generation, target
     counters   next-id, source-type
 
-While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not kept, and
-what we changed ourselves is dropped, so that no older record can speak for it later.
+While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not
+kept, and what we changed ourselves is dropped, so that no older record can speak for it later.
 """
 
 import struct

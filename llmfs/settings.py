@@ -176,7 +176,13 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """The keys of a `[mount]` table and what TOML type each takes."""
 
-_KIND_NAMES = {str: "a string", int: "a number", float: "a number of seconds", bool: "true or false", list: "a list of strings"}
+_KIND_NAMES = {
+    str: "a string",
+    int: "a number",
+    float: "a number of seconds",
+    bool: "true or false",
+    list: "a list of strings",
+}
 
 
 def read_file(path: str, source: Path) -> Settings:

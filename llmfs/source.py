@@ -277,7 +277,9 @@ class Source:
 
     # --- names
 
-    def create(self, directory: Inode, name: bytes, flags: int, mode: int, caller: Caller | None) -> tuple[int, Attributes]:
+    def create(
+        self, directory: Inode, name: bytes, flags: int, mode: int, caller: Caller | None
+    ) -> tuple[int, Attributes]:
         """A new descriptor, the caller's to close, and what the file looks like."""
         flags = (flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC) & ~os.O_DIRECT
         with self._timed("create"), self.descriptors.path(directory) as parent:
@@ -311,14 +313,22 @@ class Source:
 
     def unlink(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
         """Remove a name. `victim` is what it stands for, if somebody may still use it: it is held open first."""
-        with self._timed("unlink"), self.descriptors.path(directory) as parent:
-            with self._kept(victim), acting_as(caller):
-                os.unlink(name, dir_fd=parent)
+        with (
+            self._timed("unlink"),
+            self.descriptors.path(directory) as parent,
+            self._kept(victim),
+            acting_as(caller),
+        ):
+            os.unlink(name, dir_fd=parent)
 
     def rmdir(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
-        with self._timed("rmdir"), self.descriptors.path(directory) as parent:
-            with self._kept(victim), acting_as(caller):
-                os.rmdir(name, dir_fd=parent)
+        with (
+            self._timed("rmdir"),
+            self.descriptors.path(directory) as parent,
+            self._kept(victim),
+            acting_as(caller),
+        ):
+            os.rmdir(name, dir_fd=parent)
 
     def rename(
         self,

@@ -1,10 +1,10 @@
 """LMDB, made safe to have in the path of every read: bounded, written behind, failing open.
 
-*Written behind.* `put` and `delete` take effect at once for `get` and reach LMDB from a thread of the store's own, a batch
-a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache.
+*Written behind.* `put` and `delete` take effect at once for `get` and reach LMDB from a thread of the store's own, a
+batch a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache.
 
-*Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is told);
-tables named in `expendable` are emptied then, for records that nobody evicts one by one.
+*Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is
+told); tables named in `expendable` are emptied then, for records that nobody evicts one by one.
 
 *Failing open.* No method raises for a fault of the disk or of LMDB. A fault is logged once and counted through
 `on_fault`; after `FAULTS_BEFORE_DOWN` of them the store is down, answers nothing, and the mount reads from the source.
@@ -275,7 +275,9 @@ class Store:
         if self._faults == FAULTS_BEFORE_DOWN:
             self._spoil()
         if self._faults == 1:
-            log.warning("the cache in %s failed to %s (%s): going on without it where need be", self._path, doing, error)
+            log.warning(
+                "the cache in %s failed to %s (%s): going on without it where need be", self._path, doing, error
+            )
 
 
 _META = struct.Struct("<16xII8xQ96xQQ")

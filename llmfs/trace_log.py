@@ -23,7 +23,9 @@ WAITING_LIMIT_RECORDS = 1 << 18
 class TraceLog:
     """The trace of a mount: bounded in memory and on disk, and nobody ever waits for it."""
 
-    def __init__(self, directory: "str | os.PathLike[str]", limit_bytes: int, on_dropped: Callable[[int], None]) -> None:
+    def __init__(
+        self, directory: "str | os.PathLike[str]", limit_bytes: int, on_dropped: Callable[[int], None]
+    ) -> None:
         self._directory = directory
         self._limit_bytes = limit_bytes
         self._on_dropped = on_dropped

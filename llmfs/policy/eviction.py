@@ -5,8 +5,9 @@ from there unless they are asked for again; the main queue gives a block another
 queue remembers the keys of dropped newcomers, so that one that returns goes to the main queue at once. Scans and
 unused prefetches pass through the small queue without touching what is in use.
 
-On top of it, as in HALP (Song et al., NSDI 2023), a nominee is not simply dropped: up to `NOMINEES` of them are ranked by
-the predicted probability of reuse, and the least likely go first. Without scores all are equal and S3-FIFO stands.
+On top of it, as in HALP (Song et al., NSDI 2023), a nominee is not simply dropped: up to `NOMINEES` of them are
+ranked by the predicted probability of reuse, and the least likely go first. Without scores all are equal and S3-FIFO
+stands.
 """
 
 from collections import OrderedDict

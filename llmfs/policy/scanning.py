@@ -1,7 +1,8 @@
 """Stat-ahead: who walks a listing and asks for each name's attributes is served the next ones before he asks.
 
-`ls -l`, find, rsync and git status read a directory and then stat its names in the listing's order, one after the other. A
-walker shows by two steps forward; the window ahead of him doubles from 16 to 512 names. Random stats show nothing.
+`ls -l`, find, rsync and git status read a directory and then stat its names in the listing's order, one after the
+other. A walker shows by two steps forward; the window ahead of him doubles from 16 to 512 names. Random stats show
+nothing.
 """
 
 FIRST_WINDOW = 16

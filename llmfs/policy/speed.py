@@ -2,8 +2,8 @@
 
 A read that the cache answers costs about as much as one from a local disk whose pages are in memory. Over such a
 source every cached byte is work for nothing, so programs' reads go straight to it, and it is the kernel's page cache
-above us that helps. A local file system can be asked without a thread, too: it does not hang, and what it has in memory it
-tells in microseconds.
+above us that helps. A local file system can be asked without a thread, too: it does not hang, and what it has in
+memory it tells in microseconds.
 
 Decided by running averages of what reads and lookups take (weight 1/32 a sample), with room between the limits so
 that it does not flutter. Until a few samples are there a source counts as slow.
