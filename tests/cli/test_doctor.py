@@ -61,7 +61,7 @@ def test_torch_for_cuda_is_advised_against(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(__import__("sys").modules, "torch", torch)
     finding = find("torch")
     assert finding.verdict is Verdict.ADVICE
-    assert "download.pytorch.org/whl/cpu" in finding.fix
+    assert "CPU build" in finding.fix
 
 
 def test_few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
