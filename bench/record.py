@@ -3,8 +3,8 @@
 Each workload (bench/recorded.py) stands on a slow directory of its own (bench/slowdir), is mounted by the public
 command line without a predictor, so that nothing but the program decides what is accessed, and runs twice: a first
 time, and again after a remount with the kernel's caches dropped. The mount's own access log is the recording:
-DIR/NAME-1.trace and DIR/NAME-2.trace, in the format of predictor.trace. They are what the shipped weights are trained
-on (MODEL_CARD.md); about five minutes.
+DIR/NAME-1.trace and DIR/NAME-2.trace, in the format of predictor.trace, and DIR/NAME.tree, all names that were there,
+for listings show more than a program touches. What is shipped is trained on them (MODEL_CARD.md); about five minutes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from bench.mounted import Llmfs, LlmfsFailedError, drop_pages
 from bench.recorded import WORKLOADS, ProgramFailedError, Workload
 from bench.report import Progress
 from bench.slowdir import BuildError, SlowDir
+from predictor.evaluate import write_tree
 from predictor.trace import TraceWriter, read_trace, segments
 
 RUNS = 2
@@ -78,6 +79,7 @@ def _record(workload: Workload, scratch: Path, output: Path, latency_s: float, s
         directory.mkdir()
     cache_dir = scratch / "cache"
     workload.prepare(backing)
+    write_tree(backing, output / f"{workload.name}.tree")
     written = []
     with SlowDir(backing, slow_dir, latency_s) as slow:
         for number in range(1, RUNS + 1):

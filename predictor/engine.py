@@ -25,6 +25,7 @@ from predictor.candidates.directory import NAMES_MAX, Directories
 from predictor.candidates.follower import Follower
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPENED, History
 from predictor.candidates.successors import Successors, alone, pair, within
+from predictor.candidates.usage import HEAD_BYTES, SMALL_BYTES
 from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
 from predictor.features import extension_bucket, token
@@ -49,6 +50,7 @@ class Limits:
     outstanding: int = 1 << 16  # planned things remembered, so that they are not planned twice
     plan_items: int = 2048  # answered at once
     min_score: float = 0.25  # below this a candidate is not worth a request for data
+    min_score_unseen: float = 0.65  # nor for data of a file that was never seen: one byte in five may be in vain
     min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
     used_again_ns: int = 2_000_000_000  # used: is ready for at least this long
@@ -433,7 +435,12 @@ class Engine:
             if score < self.limits.min_score_names:
                 continue
             flags, ranges = self._proposer.footprint(candidate.path, stream.path)
-            if score < self.limits.min_score and flags & DATA:
+            is_unseen = not self.history.latest(candidate.path)
+            least = self.limits.min_score_unseen if is_unseen else self.limits.min_score
+            largest = max(self.sizes.get(candidate.path, 0), self.sizes.get(stream.path, 0))
+            if is_unseen and flags & DATA and largest > SMALL_BYTES:
+                ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells
+            if score < least and flags & DATA:
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             cells = self._ranking.cells(candidate)

@@ -8,8 +8,9 @@ touched at all. The same for 128 KiB blocks of data, for those that plan ranges.
 whether the file was touched before in an earlier run. Plans are asked for once every `BURST` accesses, as a mount does;
 rivals may answer at every access. Nothing is said about time here: that is for replay against a slow source.
 
-A trace of another program has no names for its listings; the listing of a directory is then what the trace itself
-touches there. A real one is longer, which makes siblings and unread sets look better here than they are.
+A trace has no names for its listings. They are taken from NAME.tree beside NAME.trace or NAME-1.trace, where there is
+one (`write_tree`); else the listing of a directory is what the trace itself touches there. A real one is longer, which
+makes siblings, unread sets and cohorts look far better than they are.
 """
 
 import argparse
@@ -109,7 +110,36 @@ class Rival(Protocol):
 
 def load(path: str | os.PathLike[str]) -> Recording:
     """Reads a trace of either kind whole. Raises TraceError or OSError."""
-    return record(Path(path).name, read_any(path))
+    recording = record(Path(path).name, read_any(path))
+    stem = Path(path).name.partition(".")[0]
+    for name in (stem, stem.rpartition("-")[0]):
+        tree = Path(path).with_name(f"{name}.tree")
+        if name and tree.is_file():
+            _add_tree(recording, tree.read_bytes())
+            break
+    return recording
+
+
+def write_tree(root: Path, target: Path) -> None:
+    """All names below `root`, a NUL after each, a slash before that where it is a directory."""
+    names = []
+    for place, folders, files in os.walk(os.fsencode(root)):
+        below = os.path.relpath(place, os.fsencode(root))
+        names += [os.path.normpath(os.path.join(below, name)) + b"/" for name in folders]
+        names += [os.path.normpath(os.path.join(below, name)) for name in files]
+    target.write_bytes(b"".join(name + b"\0" for name in sorted(names)))
+
+
+def _add_tree(recording: Recording, names: bytes) -> None:
+    touched = {child for listed in recording.children.values() for child in listed}
+    for name in names.split(b"\0")[:-1]:
+        path = recording.paths.intern_path(name)
+        if name.endswith(b"/"):
+            recording.folders.add(path)
+        if path not in touched:
+            recording.children.setdefault(recording.paths.parent(path), []).append(path)
+    for listed in recording.children.values():
+        listed.sort(key=lambda child: hash_order(recording.paths.name(child)))
 
 
 def record(name: str, batches: Iterator[Batch]) -> Recording:

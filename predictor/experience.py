@@ -1,15 +1,16 @@
 """What programs have in common, shipped with the package, so that the first hour is not blind.
 
-Not what programs read, but how they read: how often each candidate source is right at which rank (the prior's cells),
-which kinds of files are read whole and which are only looked at, which names come with which, how much of a directory
-is used. It is gathered from recordings of real programs (bench.record) by `python -m predictor.training`, each
-workload weighing the same, and taken for little: what a mount sees itself soon outweighs it.
+Not what programs read, but how: which kinds of files are read whole and which are only looked at, and which names come
+with which. It is gathered from recordings of real programs (bench.record) by `python -m predictor.training`, each
+workload weighing the same, and taken for little: what a mount sees itself soon outweighs it. How often each candidate
+source is right is not in it: that differs from program to program, and on some of those left out it did harm.
 
 Names of directories and whole names are left out, apart from those that stand in templates that several names share.
 An engine starts from it only where there is no state. Loaded without executing anything; a damaged file is ignored.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,14 +27,16 @@ SHIPPED = Path(__file__).parent / "weights" / "experience.npz"
 VERSION = 1
 ANY = 0
 
-CELL_TRIES = 32.0
-"""What a cell of the prior weighs: as many outcomes of its own outweigh it."""
-
 USAGE_VISITS = 16.0
 TEMPLATE_TRIES = 12.0
-COHORT_FILES = 64.0
 SHARED_BY = 8.0
 """A template that came true less often is a peculiarity of one tree."""
+
+SEEN_BEFORE = 8.0
+"""An extension that fewer names had is none."""
+
+_MADE_UP = re.compile(rb"[0-9]{5}|[^A-Za-z0-9._/-]")
+"""In suffixes of temporary files: numbers of processes, addresses."""
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +44,11 @@ log = logging.getLogger(__name__)
 def gather(engines: Sequence[Engine]) -> Engine:
     """An engine with nothing but what these have in common."""
     common = Engine()
-    cells: dict[tuple[str, int], list[float]] = {}
     for engine in engines:
-        engine.unseen.settle()
-        for key, cell in engine.prior.cells.items():
-            _add(cells.setdefault(key, [0.0] * 4), cell, 4 * CELL_TRIES)
         _add_usage(common, engine)
         _add_templates(common, engine)
-        _add_cohorts(common, engine)
-    for key, cell in cells.items():
-        _add(common.prior.cell(*key), cell, CELL_TRIES)
-    for table, limit in (
-        (common.unseen.usage.classes, USAGE_VISITS),
-        (common.unseen.cohorts.classes, COHORT_FILES),
-    ):
-        for values in table.values():
-            _limit(values, limit)
+    for values in common.unseen.usage.classes.values():
+        _limit(values, USAGE_VISITS)
     return common
 
 
@@ -68,7 +60,7 @@ def save(common: Engine) -> Arrays:
 def give(engine: Engine, path: Path = SHIPPED) -> bool:
     """Gives a new engine the shipped experience. False where there is none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays: Arrays = {name: stored[name] for name in stored.files}
         if int(arrays["version"][0]) != VERSION:
             raise ValueError("another version")
@@ -81,24 +73,14 @@ def give(engine: Engine, path: Path = SHIPPED) -> bool:
     return True
 
 
-def _add(total: list[float], cell: Sequence[float], limit: float) -> None:
-    """Adds counts, the first of which counts the tries, as if there had been at most `limit`."""
-    scale = min(1.0, limit / cell[0]) if cell[0] else 0.0
-    for index, value in enumerate(cell):
-        total[index] += value * scale
-
-
-def _limit(values: list[float], limit: float) -> None:
-    scale = min(1.0, limit / max(values)) if max(values) else 0.0
-    if len(values) == 5:  # usage: bytes are no counts
-        most = max(values[0], values[4])
-        scale = min(1.0, limit / most) if most else 0.0
-    values[:] = [value * scale for value in values]
+def _limit(cell: list[float], limit: float) -> None:
+    scale = min(1.0, limit / max(cell[0], cell[4], 1.0))
+    cell[:] = [value * scale for value in cell]
 
 
 def _add_usage(common: Engine, engine: Engine) -> None:
     for (command, extension), cell in engine.unseen.usage.classes.items():
-        if command == ANY and len(extension) <= 8:
+        if command == ANY and cell[0] + cell[4] >= SEEN_BEFORE and not _MADE_UP.search(extension):
             total = common.unseen.usage.classes.setdefault((ANY, extension), [0.0] * 5)
             scale = min(1.0, 4 * USAGE_VISITS / max(cell[0], cell[4], 1.0))
             for index, value in enumerate(cell):
@@ -109,17 +91,13 @@ def _add_templates(common: Engine, engine: Engine) -> None:
     ours, theirs = common.unseen.derived, engine.unseen.derived
     for kind, templates in theirs.templates.items():
         tries = theirs.kinds.get(kind, [0.0])[0]
-        kept: dict[Template, float] = {t: n for t, n in templates.items() if n >= max(SHARED_BY, tries / 2)}
-        if kind[1] != ANY or not kept:
+        kept: dict[Template, float] = {
+            t: n for t, n in templates.items() if n >= max(SHARED_BY, tries / 2) and not _MADE_UP.search(t[1])
+        }
+        if kind[1] != ANY or not kept or _MADE_UP.search(kind[2]):
             continue
         scale = TEMPLATE_TRIES / tries
         ours.kinds.setdefault(kind, [0.0])[0] += TEMPLATE_TRIES
         known = ours.templates.setdefault(kind, {})
         for template, count in kept.items():
             known[template] = known.get(template, 0.0) + count * scale
-
-
-def _add_cohorts(common: Engine, engine: Engine) -> None:
-    for (command, extension, size), totals in engine.unseen.cohorts.classes.items():
-        if command == ANY and len(extension) <= 8:
-            _add(common.unseen.cohorts.classes.setdefault((ANY, extension, size), [0.0, 0.0]), totals, 1e9)

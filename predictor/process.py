@@ -11,6 +11,7 @@ The network runs in NumPy here: importing torch takes longer than many mounts ha
 """
 
 import argparse
+import gc
 import logging
 import os
 import select
@@ -75,7 +76,11 @@ class Server:
         self._engine = state.load(self._state_dir, limit_bytes=self._limit_bytes)
         self._engine.ranker = self._network()
         self._announce("learned" if self._engine.ranker else "rules")
-        next_statistics = time.monotonic()
+        # A collection walks through all tables: tens of milliseconds. There are hardly any cycles, so it can wait.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        next_statistics = next_collection = time.monotonic()
         next_save = next_statistics + SAVE_S
         while not self._is_stopping:
             writers = [self._socket] if self._outgoing else []
@@ -93,6 +98,9 @@ class Server:
             if now >= next_save:
                 next_save = now + SAVE_S
                 self.save()
+            if now >= next_collection and not readable:
+                next_collection = now + SAVE_S
+                gc.collect()
             if writable or self._outgoing:
                 self._flush()
         self._training.stop()

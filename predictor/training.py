@@ -292,7 +292,7 @@ def _show_experience(blank: Sequence[Workload], informed: Sequence[Workload]) ->
             f"{a.block_accuracy:5.3f} -> {b.block_accuracy:5.3f}"
         )
     print(f"mean ratio of losses {sum(losses) / max(1, len(losses)):.3f}; mean gain {sum(gains) / len(gains):.3f}")
-    return sum(gains) > 0 and sum(losses) < len(losses)
+    return sum(gains) > 0 and max(losses, default=0.0) <= WORST_RATIO
 
 
 def _show_network(results: Sequence[LeftOut]) -> None:

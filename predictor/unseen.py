@@ -15,7 +15,7 @@ does not work out falls silent. While a stream repeats its past they are not ask
 
 from collections.abc import Callable, Iterator
 
-from predictor.candidates.cohort import Cohorts
+from predictor.candidates.cohort import FOLDERS, Cohorts
 from predictor.candidates.derived import Derived
 from predictor.candidates.directory import Directories, extension_of
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, History
@@ -31,6 +31,8 @@ COHORT_MIN = 0.7
 """Below this share a cohort's other files would be fetched in vain too often: one byte in five is what is allowed."""
 
 COMPANION_MIN = 0.6
+LISTING_MIN = 0.4
+"""A listing is one request and no bytes, and answers for all the names that are looked for there in vain."""
 WAITING_MAX = 256
 
 Proposal = tuple[int, int, Ranges, float, str, Cell | None]
@@ -57,11 +59,13 @@ class Unseen:
         self._sizes = sizes
         self._prior = prior
         self._waiting: dict[int, tuple[StreamState, int]] = {}  # directory being listed -> for whom, the file read
+        self._listing: dict[int, StreamState] = {}  # directory that a program lists -> the program
 
     def begin_session(self) -> None:
         """Nothing is under way."""
         self.cohorts.settle()
         self._waiting.clear()
+        self._listing.clear()
 
     def settle(self) -> None:
         """Counts what is under way, so that it can be kept."""
@@ -81,6 +85,11 @@ class Unseen:
         """A visit began."""
         is_absent = bool(flags & ABSENT)
         self.derived.observe(stream.trail, stream.command, path, is_absent)
+        if flags & LISTING and path:
+            self.cohorts.use(stream.command, stream.group.visits, path, FOLDERS)
+            self._listing[path] = stream
+            if len(self._listing) > WAITING_MAX:
+                del self._listing[next(iter(self._listing))]
         if stream.follower.is_confident:
             return
         if not flags & (ABSENT | LISTING):
@@ -110,6 +119,14 @@ class Unseen:
         waiting = self._waiting.pop(directory, None)
         if waiting is not None:
             yield from self._cohort(*waiting)
+        stream = self._listing.pop(directory, None)
+        if stream is not None and not stream.follower.is_confident:
+            folders, chance = self.cohorts.folders(stream.command, directory, LISTING_MIN)
+            if folders:
+                cell, chance = self._judged("folders", chance)
+                if chance >= LISTING_MIN:
+                    for folder in folders:
+                        yield folder, LISTING, (), chance, "cohort", cell
 
     def _by_class(self, stream: StreamState, path: int) -> Iterator[Proposal]:
         chance = self.usage.chance(stream.command, extension_of(self._paths.name(path)))

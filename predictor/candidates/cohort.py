@@ -5,6 +5,9 @@ read and how many there are. Cohorts that nobody has used for a while tell what 
 (command, extension, number of files) is read in the end; and that says of a cohort of which the first file is read just
 now how likely each of the others is. Waiting without use is evidence against them, and grows with time.
 
+The folders of a directory that a command lists are a cohort as well, of the extension FOLDERS: a program that lists a
+package often lists the packages in it.
+
 A directory that is read without being listed (`__pycache__`) has to be listed for that, which is worth one request
 where its class is promising or unknown.
 """
@@ -28,6 +31,7 @@ FILES_COUNTED = 32.0
 """One large directory must not outweigh many small ones."""
 
 AT_ONCE = 256
+FOLDERS = b"/"
 ANY = 0
 
 Class = tuple[int, bytes, int]
@@ -57,10 +61,11 @@ class Cohorts:
         self._cohorts: OrderedDict[tuple[int, int, bytes], _Cohort] = OrderedDict()
         self.classes: dict[Class, list[float]] = {}  # used, files
 
-    def use(self, command: int, now: int, path: int) -> None:
-        """`path` was read. `now`: visits of the command's programs so far."""
+    def use(self, command: int, now: int, path: int, extension: bytes | None = None) -> None:
+        """`path` was read, or as one of the FOLDERS listed. `now`: visits of the command's programs so far."""
         directory = self._paths.parent(path)
-        extension = extension_of(self._paths.name(path))
+        if extension is None:
+            extension = extension_of(self._paths.name(path))
         key = (directory, command, extension)
         cohort = self._cohorts.get(key)
         if cohort is None:
@@ -116,13 +121,23 @@ class Cohorts:
                 found.append(child)
         return found[:AT_ONCE], chance
 
+    def folders(self, command: int, directory: int, least: float) -> tuple[list[int], float]:
+        """The folders in a directory just listed that will be listed too, if that is at least so probable."""
+        state = self._directories.find(directory)
+        if state is None or not state.folders:
+            return [], 0.0
+        chance = self._rate(command, FOLDERS, len(state.folders).bit_length())
+        return (list(state.folders)[:AT_ONCE], chance) if chance >= least else ([], chance)
+
     def _count_files(self, cohort: _Cohort, directory: Directory, extension: bytes) -> int:
         if cohort.files_of is not directory.listed:
             cohort.files_of = directory.listed
-            names = self._paths.name
-            cohort.files = sum(
-                extension_of(names(child)) == extension and child not in directory.folders for child in directory.listed
-            )
+            if extension == FOLDERS:
+                cohort.files = len(directory.folders)
+            else:
+                names, folders = self._paths.name, directory.folders
+                files = (child for child in directory.listed if child not in folders)
+                cohort.files = sum(extension_of(names(child)) == extension for child in files)
         return cohort.files
 
     def _rate(self, command: int, extension: bytes, size: int) -> float:
