@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ROOT_PATIENCE_S = 1.0
+"""How long the root's attributes are waited for before those of the last look are given."""
+
 STATUS_XATTR = b"user.llmfs.status"
 _RENAME_EXCHANGE = 2
 _RENAME_WHITEOUT = 4
@@ -169,7 +172,10 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         started_s = time.perf_counter()
         node = self._metadata.inode(inode)
-        _, tier = await self._metadata.attributes(node, self._demand)
+        if node is self._metadata.root:
+            tier = await self._look_at_root()
+        else:
+            _, tier = await self._metadata.attributes(node, self._demand)
         self._metrics.metadata[tier].inc()
         self._recorder.record(
             Op.GETATTR,
@@ -183,6 +189,16 @@ class Operations(pyfuse3.Operations):
             self._rules.looked_up(*node.place, node, tier)
         self._metadata_used(node, tier)
         return self._attributes(node)
+
+    async def _look_at_root(self) -> Tier:
+        """Have the root's attributes fresh, but not wait long: status and unmount ask for them, hung source or not."""
+        root = self._metadata.root
+        if not root.attributes.ino:  # never seen: there is nothing to answer instead
+            return (await self._metadata.attributes(root, self._demand))[1]
+        tier = Tier.CACHE
+        with trio.move_on_after(ROOT_PATIENCE_S):
+            _, tier = await self._metadata.attributes(root, self._demand)
+        return tier
 
     @answers("setattr")
     async def setattr(

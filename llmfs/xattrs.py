@@ -37,7 +37,8 @@ class Xattrs:
         self._unsupported: set[bytes] = set()
 
     async def get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
-        seen_absent_ns = inode.absent_xattrs.get(name, 0) if inode.absent_xattrs else 0
+        known = inode.absent_xattrs
+        seen_absent_ns = known.get(name, 0) if known else 0
         if self._metadata.may_believe(inode, seen_absent_ns):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
         asked_ns = self._metadata.now_ns()
@@ -46,10 +47,11 @@ class Xattrs:
         except OSError as error:
             if error.errno in UNREACHABLE and seen_absent_ns:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
-            if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL:
-                if inode.absent_xattrs is None:
-                    inode.absent_xattrs = {}
-                inode.absent_xattrs[_ASKED_BY_THE_KERNEL[name]] = asked_ns
+            # An answer that was asked for before somebody set one says nothing of what is there now.
+            if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL and inode.absent_xattrs is known:
+                if known is None:
+                    known = inode.absent_xattrs = {}
+                known[_ASKED_BY_THE_KERNEL[name]] = asked_ns
             raise
 
     async def list(self, inode: Inode, caller: Caller) -> Sequence[bytes]:
@@ -59,7 +61,7 @@ class Xattrs:
         try:
             await self._ask(name, self._source.setxattr, inode, name, value, caller)
         finally:
-            inode.absent_xattrs = None
+            inode.absent_xattrs = {}
             self._metadata.own_change(inode)
 
     async def remove(self, inode: Inode, name: bytes, caller: Caller) -> None:

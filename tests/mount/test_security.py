@@ -1,4 +1,4 @@
-"""Nothing leads out of the source, nothing cached is more readable than the source, nothing listens that was not asked to."""
+"""Nothing leads out of the source, nothing cached is more readable than it, nothing listens that was not asked to."""
 
 import contextlib
 import os

@@ -79,6 +79,14 @@ def test_daemon_that_is_asked_to_stop_does_not_wait_for_a_hung_source(world: Wor
     slow.heal()
 
 
+def test_status_answers_while_everything_hangs(world: World, slow: SlowDir) -> None:
+    m = world.mount(source=slow.mountpoint)
+    slow.hang([*HUNG, "readdir", "opendir"])
+    time.sleep(3.5)  # past the time to live of the root's attributes
+    assert m.status()["pid"] == m.pid
+    slow.heal()
+
+
 def old_tree(world: World) -> None:
     (world.backing / "d").mkdir()
     for number in range(3):
