@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs us in the background has us and all that we start ignore it; tests interrupt programs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
