@@ -15,8 +15,6 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from queue import SimpleQueue
 
 from llmfs.inodes import Inode
@@ -61,23 +59,13 @@ class Descriptors:
             while self._idle:
                 self._discard(*self._idle.popitem())
 
-    @contextmanager
-    def path(self, inode: Inode) -> Iterator[int]:
-        """An O_PATH descriptor of the inode. Raises OSError (ESTALE: the name is another file's now)."""
-        descriptor = self._acquire_path(inode)
-        try:
-            yield descriptor.fd
-        finally:
-            self._release(inode, descriptor, is_reader=False)
+    def path(self, inode: Inode) -> "_Use":
+        """In a with block: an O_PATH descriptor of the inode. Raises OSError (ESTALE: the name is another file's)."""
+        return _Use(self, inode, is_reader=False)
 
-    @contextmanager
-    def reader(self, inode: Inode) -> Iterator[int]:
-        """A descriptor to read the regular file's data from. Raises OSError."""
-        descriptor = self.pin_reader(inode) or self.open_reader(inode)
-        try:
-            yield descriptor.fd
-        finally:
-            self.unpin_reader(inode, descriptor)
+    def reader(self, inode: Inode) -> "_Use":
+        """In a with block: a descriptor to read the regular file's data from. Raises OSError."""
+        return _Use(self, inode, is_reader=True)
 
     def pin_reader(self, inode: Inode) -> Descriptor | None:
         """What `reader` uses, if it is open already; give it back with `unpin_reader`."""
@@ -89,7 +77,7 @@ class Descriptors:
         return self._keep(inode, self.open(inode, os.O_RDONLY), is_reader=True)
 
     def unpin_reader(self, inode: Inode, descriptor: Descriptor) -> None:
-        self._release(inode, descriptor, is_reader=True)
+        self.release(inode, descriptor, is_reader=True)
 
     def open(self, inode: Inode, flags: int) -> int:
         """A descriptor of its own for the caller, who closes it. Raises OSError."""
@@ -99,17 +87,17 @@ class Descriptors:
             try:
                 return os.open(f"/proc/self/fd/{held.fd}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
             finally:
-                self._release(inode, held, is_reader=False)
+                self.release(inode, held, is_reader=False)
         # What was a file may be a pipe by now: an open that waits for its other end would keep the thread.
         return self._open_by_name(inode, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def keep_unlinked(self, inode: Inode) -> None:
         """Hold the inode open until `forget`: a name of it is gone, perhaps the last. Raises OSError."""
-        descriptor = self._acquire_path(inode)
+        descriptor = self.pin_path(inode)
         with self._lock:
             was_kept, inode.is_kept = inode.is_kept, True
         if was_kept:  # it has lost a name before: one pin is enough, and one is given back
-            self._release(inode, descriptor, is_reader=False)
+            self.release(inode, descriptor, is_reader=False)
 
     def renew_reader(self, inode: Inode) -> None:
         """The content changed: let the next reader open the file anew, so that the source's own caches notice."""
@@ -130,14 +118,14 @@ class Descriptors:
             self._doom(path)
             self._doom(reader)
 
-    def _acquire_path(self, inode: Inode) -> Descriptor:
+    def pin_path(self, inode: Inode) -> Descriptor:
         with self._lock:
             descriptor = self._pinned(inode.path_fd)
         if descriptor is not None:
             return descriptor
         for closed in self._closed_ancestors(inode):
             opened = self._keep(closed, self._open_by_name(closed, _PATH_FLAGS), is_reader=False)
-            self._release(closed, opened, is_reader=False)
+            self.release(closed, opened, is_reader=False)
         return self._keep(inode, self._open_by_name(inode, _PATH_FLAGS), is_reader=False)
 
     def _closed_ancestors(self, inode: Inode) -> list[Inode]:
@@ -205,7 +193,7 @@ class Descriptors:
         self.close(fd)  # another thread was faster
         return other
 
-    def _release(self, inode: Inode, descriptor: Descriptor, is_reader: bool) -> None:
+    def release(self, inode: Inode, descriptor: Descriptor, is_reader: bool) -> None:
         with self._lock:
             descriptor.pins -= 1
             if descriptor.pins:
@@ -245,3 +233,25 @@ class Descriptors:
         if descriptor.pins <= 0:
             self._idle.pop(descriptor, None)
             self.close(descriptor.fd)
+
+
+class _Use:
+    """A descriptor for the length of a with block. A class: a generator costs 2 us more, several times a request."""
+
+    __slots__ = ("_descriptor", "_descriptors", "_inode", "_is_reader")
+
+    def __init__(self, descriptors: Descriptors, inode: Inode, is_reader: bool) -> None:
+        self._descriptors = descriptors
+        self._inode = inode
+        self._is_reader = is_reader
+
+    def __enter__(self) -> int:
+        descriptors, inode = self._descriptors, self._inode
+        if self._is_reader:
+            self._descriptor = descriptors.pin_reader(inode) or descriptors.open_reader(inode)
+        else:
+            self._descriptor = descriptors.pin_path(inode)
+        return self._descriptor.fd
+
+    def __exit__(self, *_: object) -> None:
+        self._descriptors.release(self._inode, self._descriptor, self._is_reader)

@@ -123,6 +123,8 @@ class Metadata:
             if known is not None:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
         try:
+            if workers.is_inline and not is_prefetch:  # nothing to share: it is answered before anybody could join
+                return await self._ask_name(directory, name, workers), Tier.SOURCE
             return await self._single_flight(
                 ("name", directory.id, name),
                 is_prefetch,

@@ -42,7 +42,8 @@ class Records:
 
     def keep_entry(self, directory_id: int, name: bytes, entry: Entry, is_own: bool) -> None:
         """`is_own`: we made or removed the name ourselves."""
-        self._keep("names", _key(directory_id) + name, _ENTRY.pack(*entry), is_own)
+        if is_own or not self._is_bypassed():
+            self._keep("names", _key(directory_id) + name, _ENTRY.pack(*entry), is_own)
 
     def drop_entry(self, directory_id: int, name: bytes) -> None:
         self._store.delete("names", _key(directory_id) + name)
@@ -56,8 +57,10 @@ class Records:
         return checked_ns, generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
 
     def keep_inode(self, inode_id: int, checked_ns: int, generation: int, attributes: Attributes) -> None:
-        packed = _SEEN.pack(checked_ns, generation) + PACKED.pack(*attributes)
-        self._keep("inodes", _key(inode_id), packed, is_own=not checked_ns)
+        is_own = not checked_ns
+        if is_own or not self._is_bypassed():
+            packed = _SEEN.pack(checked_ns, generation) + PACKED.pack(*attributes)
+            self._keep("inodes", _key(inode_id), packed, is_own)
 
     def listing(self, directory_id: int) -> Listing | None:
         """The names of a directory when it was last listed."""
