@@ -85,6 +85,7 @@ class Metadata:
         consistency: Consistency,
         on_changed: Callable[[Inode], None],
         on_prefetched: Callable[[str, bool], None] = lambda kind, was_late: None,
+        on_revalidated: Callable[[], None] = lambda: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._source = source
@@ -94,12 +95,12 @@ class Metadata:
         self._is_strict = consistency is Consistency.STRICT
         self._on_changed = on_changed
         self._on_prefetched = on_prefetched
+        self._on_revalidated = on_revalidated
         self.now_ns = now_ns
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
         self._ticks = 0
         self._unreachable_until_ns = 0
-        self.revalidations = 0
         self.root = source.root
         inodes.add(self.root)
         seen = self.root.attributes
@@ -419,7 +420,7 @@ class Metadata:
 
     async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
         for _ in range(LOOKS):
-            self.revalidations += 1
+            self._on_revalidated()
             began, asked_ns, place = self._tick(), self.now_ns(), inode.place
             attributes = await workers.run_short(self._source.attributes, inode)
             if inode.as_of <= began or inode.checked_ns:

@@ -116,7 +116,7 @@ class Metrics:
         self.faults = Counter(
             "llmfs_cache_faults", "Faults of the cache that were passed over (it fails open).", registry=registry
         )
-        self.revalidations = Gauge(
+        self.revalidations = Counter(
             "llmfs_revalidations", "Looks at the source for attributes whose time was up.", registry=registry
         )
 

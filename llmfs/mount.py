@@ -124,6 +124,7 @@ class Mount:
             config.consistency,
             self._changed,
             self._metadata_prefetched,
+            metrics.revalidations.inc,
         )
         self.recorder = Recorder(self._take_batch)
         self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc)
@@ -251,7 +252,6 @@ class Mount:
         metrics.cache_bytes.set_function(lambda: self.blocks.used_bytes)
         metrics.cache_blocks.set_function(lambda: len(self.blocks))
         metrics.prefetch_queue.set_function(lambda: len(self.prefetcher))
-        metrics.revalidations.set_function(lambda: self.metadata.revalidations)
         metrics.inodes.set_function(lambda: len(self.metadata.inodes))
         metrics.open_files.set_function(lambda: self.operations.open_handles)
         metrics.demand_busy.set_function(lambda: self.demand.busy)
