@@ -4,19 +4,25 @@
     inodes     inode id                -> when its attributes were seen, generation, attributes
     listings   directory id            -> generation, names
     links      inode id                -> generation, target
-    counters   next-id, source-type
+    counters   next-id, source-type, doubted
 
 While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not
 kept, and what we changed ourselves is dropped, so that no older record can speak for it later.
+
+A mount that is killed takes along what it had not written yet, among it that it changed something itself. So what was
+seen before that is *doubted*, in this mount and in those after it: it has to be looked at again before it is believed.
 """
 
+import os
 import struct
+import time
 from collections.abc import Callable
 
 import msgpack
 
 from llmfs.attributes import PACKED, Attributes
 from llmfs.inodes import Entry, ListedName, Listing
+from llmfs.policy.freshness import DOUBTED_NS
 from llmfs.store import Store
 
 RECORDS = ("names", "inodes", "listings", "links")
@@ -31,14 +37,25 @@ _SEEN = struct.Struct("<qQ")
 class Records:
     """Records of files by inode id."""
 
-    def __init__(self, store: Store, is_bypassed: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        is_bypassed: Callable[[], bool] = lambda: False,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._store = store
         self._is_bypassed = is_bypassed
+        if store.was_interrupted:
+            store.put("counters", b"doubted", _key(now_ns()))
+        self._doubted_until_ns = int.from_bytes(store.get("counters", b"doubted") or b"", "big")
 
     def entry(self, directory_id: int, name: bytes) -> Entry | None:
         """What a name stood for when it was last seen."""
         stored = self._get("names", _key(directory_id) + name)
-        return Entry(*_ENTRY.unpack(stored)) if stored is not None and len(stored) == _ENTRY.size else None
+        if stored is None or len(stored) != _ENTRY.size:
+            return None
+        inode_id, checked_ns, generation = _ENTRY.unpack(stored)
+        return Entry(inode_id, self._seen_ns(checked_ns), generation)
 
     def keep_entry(self, directory_id: int, name: bytes, entry: Entry, is_own: bool) -> None:
         """`is_own`: we made or removed the name ourselves."""
@@ -54,7 +71,7 @@ class Records:
         if stored is None or len(stored) != _SEEN.size + PACKED.size:
             return None
         checked_ns, generation = _SEEN.unpack_from(stored)
-        return checked_ns, generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        return self._seen_ns(checked_ns), generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
 
     def keep_inode(self, inode_id: int, checked_ns: int, generation: int, attributes: Attributes) -> None:
         is_own = not checked_ns
@@ -86,7 +103,11 @@ class Records:
     def next_id(self, first: int) -> int:
         """The next inode id to give out; `first` if none ever was."""
         stored = self._store.get("counters", b"next-id")
-        return int.from_bytes(stored, "big") if stored else first
+        if not stored:
+            return first
+        # Ids that were given out and not written down are not given out again: there may be blocks of theirs.
+        skipped = int.from_bytes(os.urandom(5), "big") if self._store.was_interrupted else 0
+        return int.from_bytes(stored, "big") + skipped
 
     def keep_next_id(self, number: int) -> None:
         self._store.put("counters", b"next-id", _key(number))
@@ -97,6 +118,9 @@ class Records:
 
     def keep_source_type(self, name: str) -> None:
         self._store.put("counters", b"source-type", name.encode())
+
+    def _seen_ns(self, checked_ns: int) -> int:
+        return min(checked_ns, DOUBTED_NS) if checked_ns <= self._doubted_until_ns else checked_ns
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         return None if self._is_bypassed() else self._store.get(table, key)

@@ -11,6 +11,7 @@ told); tables named in `expendable` are emptied then, for records that nobody ev
 
 *Never older than it was.* A value that could not be written takes its predecessor with it: where it found no room among
 what waits, the old one is deleted, and where the disk refused it, the environment is discarded when it is opened next.
+What was waiting when the process was killed is missing, though: `was_interrupted` tells the next one.
 
 *Not synced.* Commits are not flushed to the disk, which makes them cheap and is safe against the death of the process.
 It is not safe against the death of the machine, so an environment that was not closed cleanly in this boot of the
@@ -76,6 +77,8 @@ class Store:
         self._wake = threading.Condition()
         self._is_closing = False
         self._is_spoiled = False
+        self.was_interrupted = False
+        """The last process that had it open was killed: values may be older than they should be."""
         self._env: lmdb.Environment | None = None
         self._tables: dict[str, Any] = {}
         self._open(tables)
@@ -155,6 +158,7 @@ class Store:
                 shutil.rmtree(self._path)
             os.makedirs(self._path, mode=0o700, exist_ok=True)
             try:
+                self.was_interrupted = not was_closed
                 if not was_closed:
                     _lengthen(self._path)
                 elif _lacks(self._path):

@@ -27,6 +27,8 @@ SHORTEST_NS = 3 * SECOND_NS
 LONGEST_NS = 60 * SECOND_NS
 FOREVER_NS = 1 << 62
 GRANULARITY_NS = 2 * SECOND_NS
+DOUBTED_NS = 1
+"""When something was seen that we may have changed since: long ago. Good enough while the source cannot be asked."""
 
 _VALIDATORS = struct.Struct("<qqqQQ")
 
@@ -48,7 +50,7 @@ def is_fresh(consistency: Consistency, attributes: Attributes, checked_ns: int, 
     """
     age_ns = now_ns - checked_ns
     if consistency is Consistency.IMMUTABLE:
-        return checked_ns > 0
+        return checked_ns > DOUBTED_NS
     return 0 <= age_ns < time_to_live_ns(consistency, attributes, checked_ns)
 
 

@@ -18,7 +18,7 @@ from llmfs.inodes import Inode, InodeTable
 from llmfs.metadata import Metadata
 from llmfs.records import TABLES, Records
 from llmfs.source import Source
-from llmfs.store import Store
+from llmfs.store import Store, boot_id
 from predictor.events import Tier
 
 S = 1_000_000_000
@@ -81,7 +81,7 @@ class World:
         self.source = Source(self.at, 100, lambda *_: None)
         self.metadata = Metadata(
             self.source,
-            Records(self._store),
+            Records(self._store, now_ns=self.clock),
             InodeTable(1000),
             self._consistency,
             lambda inode: self.changed.append(inode.id),
@@ -91,6 +91,14 @@ class World:
 
     def remount(self) -> None:
         self.close()
+        self._open()
+        self.calls.take()
+
+    def die(self) -> None:
+        """Remount after the process was killed: what was written then is there, what waited is lost."""
+        self._store.close()
+        with open(f"{self._store_path}/open", "w") as marker:
+            marker.write(boot_id())
         self._open()
         self.calls.take()
 
@@ -385,6 +393,32 @@ def test_answer_that_took_longer_than_it_may_be_believed_is_not_believed(world: 
         assert world.calls.take() != []
 
     run(test)
+
+
+@pytest.mark.parametrize("consistency", [Consistency.CLOSE_TO_OPEN, Consistency.IMMUTABLE])
+def test_nothing_is_believed_unasked_after_the_mount_was_killed(tmp_path: Path, consistency: Consistency) -> None:
+    world = World(tmp_path, consistency)
+
+    async def test() -> None:
+        world.old("f")
+        assert await world.lookup("f") is not None
+        assert await world.lookup("g") is None
+        for kill in (world.die, world.remount):  # nor by the mount after it, of what that one did not look at
+            kill()
+        # As if our own change of both had been among what was lost.
+        world.clock.ns += S // 10
+        (world.at / "f").write_bytes(b"newer")
+        (world.at / "g").write_bytes(b"new")
+        f, g = await world.lookup("f"), await world.lookup("g")
+        assert f is not None
+        assert g is not None
+        assert f.attributes.size == 5
+        world.calls.take()
+        await world.lookup("f")
+        assert world.calls.take() == []
+
+    run(test)
+    world.close()
 
 
 def test_clock_that_was_set_back_makes_us_ask(world: World) -> None:
