@@ -64,6 +64,10 @@ bench-quick: .venv/.installed .venv/.tests-installed ## Where it gains and where
 conformance: .venv/.installed .venv/.tests-installed ## Independent test suites, on the disk and through llmfs
 	@$(BIN)/python -m bench.conformance $(ARGS)
 
+.PHONY: chaos
+chaos: .venv/.installed ## Kill, exhaust, fill, and run for half an hour; ARGS=--quick for two minutes
+	@$(BIN)/python -m bench.chaos $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what make made: .venv, out, caches
 	@rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

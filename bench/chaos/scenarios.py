@@ -1,0 +1,22 @@
+"""The scenarios by name, in the order in which they run, and the running of one."""
+
+from collections.abc import Callable, Mapping
+
+from bench.chaos.cache_disk import cache_disk
+from bench.chaos.kill import kill_mount, kill_predictor
+from bench.chaos.many import many_files, many_handles, memory
+from bench.chaos.place import Result, Task
+from bench.chaos.soak import soak
+
+SCENARIOS: Mapping[str, Callable[[Task], Result]] = {
+    "kill-mount": kill_mount,
+    "kill-predictor": kill_predictor,
+    "many-handles": many_handles,
+    "many-files": many_files,
+    "memory": memory,
+    "cache-disk": cache_disk,
+    "soak": soak,
+}
+
+ELSEWHERE = {"clock": "jumps of the clock take a clock of our own: tests/llmfs/test_metadata.py has them"}
+"""What one might look for here."""
