@@ -59,8 +59,8 @@ def append(path: str, notes: str) -> None:
     fd, noted = _create(path, os.O_APPEND), _create(notes, 0)
     number = 0
     while True:
-        if os.write(fd, record(number)) != RECORD_BYTES:
-            raise WrongError("a short write")
+        # The kernel cuts at pages: a mount that dies between two of them is a short write, and then an error.
+        _write(fd, record(number))
         os.fsync(fd)
         number += 1
         os.pwrite(noted, b"%d\n" % number, 0)
@@ -76,9 +76,7 @@ def keep(directory: str, prefix: str, notes: str) -> None:
         name = f"{prefix}-{number}"
         path = os.path.join(directory, name)
         fd = _create(path + ".new", 0)
-        left = memoryview(content(name))
-        while left:
-            left = left[os.write(fd, left[: 1 << 16]) :]
+        _write(fd, content(name))
         os.fsync(fd)
         os.close(fd)
         os.rename(path + ".new", path)
@@ -137,6 +135,12 @@ def _look(directory: str, name: str, size: int = 0) -> None:
     right = content(name)
     if data != ((right * (size // len(right) + 1))[:size] if size else right):
         raise WrongError(f"{name}: wrong bytes")
+
+
+def _write(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left[: 1 << 16]) :]
 
 
 def _create(path: str, flags: int) -> int:

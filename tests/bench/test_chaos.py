@@ -9,7 +9,7 @@ import pytest
 
 from bench.chaos import __main__ as chaos
 from bench.chaos.load import RECORD_BYTES, record, whole_records
-from bench.chaos.place import Daemon, Result, Task
+from bench.chaos.place import Daemon, Result, Task, is_alive
 from bench.chaos.scenarios import SCENARIOS
 from bench.chaos.soak import grown, thirds
 from bench.report import Progress
@@ -48,7 +48,7 @@ def test_daemon_is_gone_whatever_happens_in_its_context(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Daemon(tmp_path / "source", tmp_path, "--predictor", "off") as daemon:
         assert daemon.readers() >= 0
         raise ZeroDivisionError
-    assert not Path(f"/proc/{daemon.pid}").exists()
+    assert not is_alive(daemon.pid)
     assert not os.path.ismount(daemon.mountpoint)
 
 
