@@ -19,6 +19,8 @@ RECORD_BYTES = 1000  # not a divisor of a page: records lie across pages and blo
 _HEAD = struct.Struct("<QI")
 MOUNT_DIED = 3
 """The status of a program that got what programs get whose daemon is killed, and nothing worse."""
+_OF_A_DEAD_MOUNT = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+"""EIO is what the kernel makes of a page that was on its way into its cache (filemap_read_folio)."""
 
 
 class WrongError(Exception):
@@ -167,7 +169,7 @@ def main() -> int:
         return 1
     except OSError as error:
         print(f"{program}: {error}")
-        return MOUNT_DIED if error.errno in (errno.ENOTCONN, errno.ECONNABORTED) else 1
+        return MOUNT_DIED if error.errno in _OF_A_DEAD_MOUNT else 1
     return 0
 
 
