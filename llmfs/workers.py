@@ -2,7 +2,7 @@
 
 There are two sets with limits of their own, demand and prefetch: what a program asked for never queues behind what
 we only guess. A hop through `Workers.run` cost about 75 us when this was written, one through `trio.to_thread.run_sync`
-115 us (5,000 `os.pread` calls each, in turn, on two cores); on the path of every miss that is worth a small file of ours.
+115 us (5,000 `os.pread` calls each, in turn, on two cores); on the path of every miss that is worth a small file.
 
 The threads are daemons: a call that hangs in the source must not keep the process from ending.
 """
