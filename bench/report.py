@@ -55,9 +55,13 @@ class Progress:
 
     def files(self, drawing: Path, figures: Path, is_drawn: bool) -> None:
         """Names what was written."""
+        self.plotted(drawing, is_drawn)
+        self.console.print(f"figures: {figures}", markup=False)
+
+    def plotted(self, drawing: Path, is_drawn: bool) -> None:
+        """Names a plot, or says how to get it."""
         missing = "none: matplotlib is not installed (pip install 'llmfs[bench]')"
         self.console.print(f"plot: {drawing if is_drawn else missing}", markup=False)
-        self.console.print(f"figures: {figures}", markup=False)
 
 
 def _ending(said: Sequence[str]) -> str:

@@ -6,5 +6,6 @@ many.py        more open files, names and readers than a daemon likes
 cache_disk.py  the cache's disk full, read-only, emptied by somebody
 soak.py        everything at once, for long: nothing grows
 place.py       a mount whose daemon can be killed and looked into, and what is below it
+drawing.py     what was sampled, as a plot
 load.py        the programs at work on the mount, in processes of their own
 """

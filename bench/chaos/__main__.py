@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.chaos.drawing import draw
 from bench.chaos.place import Result, Task
 from bench.chaos.scenarios import ELSEWHERE, SCENARIOS
 from bench.mounted import LlmfsFailedError
@@ -53,6 +54,7 @@ def main() -> int:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
     show(results, progress)
+    draw_series(results, args.output, progress)
     progress.console.print(f"figures: {args.output}", markup=False)
     return 1 if any(result.failures for result in results.values()) else 0
 
@@ -99,6 +101,14 @@ def show(results: Mapping[str, Result], progress: Progress) -> None:
         say(f"{name}: {where}", markup=False)
 
 
+def draw_series(results: Mapping[str, Result], output: Path, progress: Progress) -> None:
+    """What scenarios sampled, as a plot each beside the figures."""
+    for name, result in results.items():
+        if result.series:
+            drawing = output.with_name(f"{output.stem}-{name}.png")
+            progress.plotted(drawing, draw(drawing, f"{name}: {result.done}", result.series))
+
+
 def as_json(results: Mapping[str, Result], is_quick: bool) -> dict[str, object]:
     return {
         "machine": machine(),
@@ -109,6 +119,7 @@ def as_json(results: Mapping[str, Result], is_quick: bool) -> dict[str, object]:
                 "outcome": verdict(result),
                 "figures": result.figures,
                 "failures": result.failures,
+                "series": result.series,
             }
             for name, result in results.items()
         },

@@ -36,6 +36,8 @@ class Result:
     figures: dict[str, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     skipped: str = ""
+    series: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """What was sampled while it went on, by name: minutes since it began, value."""
 
     def check(self, claim: bool, failure: str) -> None:
         if not claim:

@@ -3,7 +3,6 @@
 import contextlib
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from bench.chaos.load import make_files
@@ -33,7 +32,6 @@ def soak(task: Task) -> Result:
     """Four programs at work, sampled every few seconds."""
     minutes = QUICK_MINUTES if task.is_quick else task.soak_minutes
     result = Result(f"{minutes:g} minutes of mixed load")
-    series: dict[str, list[float]] = defaultdict(list)
     with slow_source(task.directory) as (backing, slow), contextlib.ExitStack() as stack:
         make_files(backing, _FILES, _FILE_BYTES)
         daemon = stack.enter_context(Daemon(slow, task.directory, "--cache-size", _CACHE))
@@ -43,16 +41,18 @@ def soak(task: Task) -> Result:
             for words in (("read", mount, "1"), ("read", mount, "2"), ("churn", mount, "c"), ("walk", mount))
         ]
         wait_for(lambda: daemon.status()["predictor_state"] not in ("loading", "down"), 60)
-        deadline_s = time.monotonic() + 60 * minutes
-        while time.monotonic() < deadline_s and all(load.is_running for load in loads):
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + 60 * minutes and all(load.is_running for load in loads):
             time.sleep(min(_SAMPLE_S, 60 * minutes / _SAMPLES_AT_LEAST))
+            at_minutes = round((time.monotonic() - began_s) / 60, 3)
             for name, value in _sample(daemon).items():
-                series[name].append(value)
+                result.series.setdefault(name, []).append((at_minutes, value))
         result.failures += [complaint for load in loads if (complaint := load.stop())]
         result.figures["evictions"] = daemon.metric("llmfs_cache_evicted_blocks_total")
         result.figures["reads"] = sum(daemon.status()["reads"].values())
         result.check(result.figures["evictions"] > 0, "nothing was evicted")
         result.check(daemon.metric("llmfs_cache_corrupt_blocks_total") == 0, "a damaged block")
+    series = {name: [value for _, value in samples] for name, samples in result.series.items()}
     for name, (first, last) in thirds(series).items():
         result.figures[f"{name}, first third"] = round(first, 1)
         result.figures[f"{name}, last third"] = round(last, 1)

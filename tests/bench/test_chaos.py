@@ -85,3 +85,22 @@ def test_scenario_that_fails_is_an_exit_status(
         assert chaos.main() == 1
         assert says in capsys.readouterr().out
         assert says in output.read_text()
+
+
+def test_what_was_sampled_is_drawn_beside_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def sampled(task: Task) -> Result:
+        return Result("nothing", series={"MiB": [(0.1, 50.0), (0.2, 51.0)], "threads": [(0.2, 9.0)]})
+
+    monkeypatch.setattr(chaos, "SCENARIOS", {"soak": sampled})
+    monkeypatch.setattr(sys, "argv", ["chaos", "--output", str(tmp_path / "chaos.json")])
+    assert chaos.main() == 0
+    assert (tmp_path / "chaos-soak.png").read_bytes().startswith(b"\x89PNG")
+    assert '"threads"' in (tmp_path / "chaos.json").read_text()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
+    capsys.readouterr()
+    assert chaos.main() == 0
+    assert "llmfs[bench]" in capsys.readouterr().out
