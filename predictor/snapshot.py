@@ -33,10 +33,10 @@ def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     successors = np.array(engine.successors.rows(), np.int64).reshape(-1, 3)
     arrays["successors"] = successors
     arrays["sizes"] = np.array(list(engine.sizes.items()), np.int64).reshape(-1, 2)
-    arrays["uses"] = np.array([(p, n, at) for p, (n, at) in engine.uses.items()], np.int64).reshape(-1, 3)
-    arrays["reuse"] = np.array(engine.reuse, np.float64)
+    arrays["uses"] = np.array([(p, n, at) for p, (n, at) in engine.reuse.uses.items()], np.int64).reshape(-1, 3)
+    arrays["reuse"] = np.array(engine.reuse.counts, np.float64)
     arrays["clock"] = np.array([engine.counters["visits"]], np.int64)
-    arrays["commands"] = _text([*engine.commands])
+    arrays["commands"] = _text([*engine.processes.commands])
     arrays |= take_tables(engine)
     arrays |= engine.directories.arrays()
     if with_examples:
@@ -110,13 +110,13 @@ def give_back(engine: "Engine", arrays: Arrays) -> None:
     if not len(engine.successors):
         _count_successors(engine)
     engine.sizes.update(_table(arrays["sizes"], 2, known, 0).tolist())
-    engine.uses.update({p: (n, at) for p, n, at in _table(arrays["uses"], 3, known, 0).tolist()})
+    engine.reuse.uses.update({p: (n, at) for p, n, at in _table(arrays["uses"], 3, known, 0).tolist()})
     reuse = np.asarray(arrays["reuse"], np.float64)
     if reuse.shape != (8, 2) or not np.isfinite(reuse).all() or (reuse <= 0).any():
         raise ValueError("reuse counts")
-    engine.reuse[:] = reuse.tolist()
+    engine.reuse.counts[:] = reuse.tolist()
     engine.counters["visits"] = int(np.asarray(arrays["clock"])[0])
-    engine.commands.update({name: number for number, name in enumerate(_strings(arrays["commands"]), 1)})
+    engine.processes.commands.update({name: number for number, name in enumerate(_strings(arrays["commands"]), 1)})
     give_back_tables(engine, arrays)
     engine.directories.load(arrays, known)
     if "example_starts" in arrays:

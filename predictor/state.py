@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor import experience
-from predictor.engine import Engine, Limits
+from predictor.engine import Engine
+from predictor.limits import Limits
 
 VERSION = 1
 NAME = "state.npz"

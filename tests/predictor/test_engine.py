@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from predictor.engine import Engine, Limits
+from predictor.engine import Engine
 from predictor.events import Op
+from predictor.limits import Limits
 from predictor.plan import PlanItem, Want
 from tests.predictor.workload import Mount, covered, run_program, start_of_a_program, wanted
 
@@ -190,7 +191,7 @@ def test_every_table_stays_bounded() -> None:
     for number in range(3000):
         mount.read_file(f"d{number % 50}/f{number}", tgid=number % 30, command=f"c{number % 9}")
         mount.send(engine)
-    assert len(engine.uses) <= 2 * limits.history
+    assert len(engine.reuse.uses) <= 2 * limits.history
     assert len(engine.tracker) <= 40_000
     assert engine.history.end - engine.history.first <= limits.history
     assert len(engine.scores()) <= 1024

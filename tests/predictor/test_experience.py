@@ -52,4 +52,4 @@ def test_the_shipped_file_is_small_loads_and_names_nobody(tmp_path: Path) -> Non
     engine = state.load(tmp_path)
     assert engine.unseen.usage.classes
     assert len(engine.paths) == 1
-    assert not engine.commands
+    assert not engine.processes.commands

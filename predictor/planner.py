@@ -1,0 +1,201 @@
+"""What to have ready: gathered from cursors, readers, proposals and rankings into one plan, nothing twice.
+
+A plan answers what has come into the windows of the cursors since the last one, what was proposed meanwhile, and, for
+streams that no cursor is sure of, the best candidates. Each item is watched (predictor.tracker), so that whoever
+planned it learns whether it came true.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from predictor.candidates.cursor import Cursor
+from predictor.candidates.follower import Follower
+from predictor.candidates.history import ATTRIBUTES, DATA, LISTING, History
+from predictor.candidates.usage import HEAD_BYTES, SMALL_BYTES
+from predictor.events import PathTable
+from predictor.limits import Limits
+from predictor.outstanding import Outstanding
+from predictor.plan import PlanItem, Want
+from predictor.proposals import Proposer
+from predictor.ranges import Ranges
+from predictor.ranking import Ranker, Ranking
+from predictor.streams import StreamState
+from predictor.tracker import HORIZONS, Cell, Group, Prediction, Prior, Tracker
+
+WAITING_MAX = 4096
+"""Items that wait for the next plan: a mount that asks for none loses the oldest."""
+
+STREAK_MAX = 4
+"""A cursor that missed more often in a row plans nothing more until it hits."""
+
+
+class Planner:
+    """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "items" are counted."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        paths: PathTable,
+        history: History,
+        prior: Prior,
+        tracker: Tracker,
+        proposer: Proposer,
+        ranking: Ranking,
+        sizes: dict[int, int],
+        counters: dict[str, int],
+    ) -> None:
+        self._limits = limits
+        self._paths = paths
+        self._history = history
+        self._prior = prior
+        self._tracker = tracker
+        self._proposer = proposer
+        self._ranking = ranking
+        self._sizes = sizes
+        self._counters = counters
+        self._waiting: deque[PlanItem] = deque(maxlen=WAITING_MAX)
+        self._outstanding = Outstanding(limits.outstanding, limits.planned_again_ns, limits.used_again_ns)
+        self._planned_by: OrderedDict[int, Sequence[Cell]] = OrderedDict()  # path of data -> cells of who planned it
+        self.now_ns = 0
+        """The time of the latest access."""
+
+    def begin_session(self) -> None:
+        """Nothing is planned or under way."""
+        self._waiting.clear()
+        self._outstanding.clear()
+
+    # What becomes of what was planned
+
+    def used(self, path: int) -> None:
+        """A program used `path`."""
+        self._outstanding.used(path, self.now_ns)
+
+    def withdraw(self, path: int) -> None:
+        """What was planned of `path` is void: it was changed."""
+        self._outstanding.withdraw(path)
+
+    def was_in_vain(self, path: int) -> None:
+        """What was fetched of `path` left the cache unused: as bad as another plan that did not come true."""
+        self._outstanding.withdraw(path)
+        for cell in self._planned_by.pop(path, ()):
+            Prior.count(cell, None)
+
+    # What is to be planned
+
+    def read_on(self, path: int, start: int, count: int) -> None:
+        """A sequential reader of `path` will want these bytes."""
+        self._waiting.append(PlanItem(Want.DATA, self._paths.path(path), start, count, 0.9, HORIZONS[0], "sequential"))
+
+    def expect(
+        self,
+        path: int,
+        flags: int,
+        ranges: Ranges,
+        score: float,
+        horizon: int,
+        generator: str,
+        cells: Sequence[Cell] = (),
+    ) -> bool:
+        """Has what `flags` and `ranges` say of `path` in the next plan. False: it was planned or used just now."""
+        return self._add(path, flags, ranges, score, horizon, generator, self._waiting, cells)
+
+    def plan(self, touched: Sequence[StreamState], together: Follower, ranker: Ranker | None) -> list[PlanItem]:
+        """What should be ready and was not planned yet, the nearest first; at most `plan_items`.
+
+        `touched`: the streams that made visits since the last plan; `together`: all streams, as they interleave.
+        """
+        items: deque[PlanItem] = deque(self._waiting)
+        self._waiting.clear()
+        limit = self._limits.plan_items
+        for stream in touched:
+            for cursor in stream.follower.cursors[: 1 if stream.follower.is_confident else 2]:
+                self._replay(cursor, stream.group, items, limit - len(items))
+        if touched:
+            for cursor in together.cursors[:1]:
+                self._replay(cursor, touched[-1].group, items, limit - len(items))
+        for stream in touched:
+            if not stream.follower.is_confident and stream.visits - stream.ranked_at >= 1 and stream.path >= 0:
+                stream.ranked_at = stream.visits
+                self._rank(stream, ranker, items)
+        while len(items) > limit:
+            items.pop()
+        self._counters["items"] += len(items)
+        return list(items)
+
+    def _replay(self, cursor: Cursor, group: Group, items: deque[PlanItem], limit: int) -> None:
+        if not cursor.has_fresh or limit <= 0 or cursor.streak > STREAK_MAX:
+            return
+        confidence = cursor.confidence
+        if self._chance(cursor, 16) < self._limits.min_score:
+            return
+        history = self._history
+        chances: dict[int, float] = {}  # by bucket: most of a window shares a few
+        for distance, position in cursor.take_fresh(limit):
+            if position not in history:
+                continue
+            slot = position % history.capacity
+            path = history.path[slot]
+            octave = distance.bit_length()
+            probability = chances.get(octave)
+            if probability is None:
+                probability = chances[octave] = self._chance(cursor, distance)
+            horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
+            flags, ranges = history.flags[slot], history.ranges[slot]
+            cells = [self._prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
+            if self._add(path, flags, ranges, probability, horizon, "history", items, cells):
+                self._tracker.expect(Prediction(path, group, cells, None))
+
+    def _chance(self, cursor: Cursor, distance: int) -> float:
+        """Half what cursors like it achieved, half what this one did: a class that did badly must get a hearing."""
+        cell = self._prior.cell("cursor", _cursor_bucket(cursor.hits, cursor.confidence, distance))
+        achieved = (cell[3] + 4 * cursor.confidence) / (cell[0] + 4)
+        return (achieved + cursor.confidence) / 2
+
+    def _rank(self, stream: StreamState, ranker: Ranker | None, items: deque[PlanItem]) -> None:
+        ranked = self._ranking.rank(stream, ranker, self._counters["visits"])
+        self._counters["ranked"] += bool(ranked)
+        for candidate, score, horizon in ranked:
+            if score < self._limits.min_score_names:
+                continue
+            flags, ranges = self._proposer.footprint(candidate.path, stream.path)
+            is_unseen = not self._history.latest(candidate.path)
+            least = self._limits.min_score_unseen if is_unseen else self._limits.min_score
+            largest = max(self._sizes.get(candidate.path, 0), self._sizes.get(stream.path, 0))
+            if is_unseen and flags & DATA and largest > SMALL_BYTES:
+                ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells
+            if score < least and flags & DATA:
+                flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
+            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
+            cells = self._ranking.cells(candidate)
+            self._add(candidate.path, flags, ranges, score, horizon, best, items, cells)
+
+    def _add(
+        self,
+        path: int,
+        flags: int,
+        ranges: Ranges,
+        score: float,
+        horizon: int,
+        generator: str,
+        items: deque[PlanItem],
+        cells: Sequence[Cell],
+    ) -> bool:
+        want = Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
+        if not self._outstanding.admit(path, want, ranges, self.now_ns):
+            return False
+        name = self._paths.path(path)
+        if want is not Want.DATA:
+            items.append(PlanItem(want, name, 0, 0, score, horizon, generator))
+            return True
+        if cells:
+            self._planned_by[path] = cells
+            if len(self._planned_by) > self._limits.outstanding:
+                self._planned_by.popitem(last=False)
+        for start, end in ranges:
+            items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator))
+        return True
+
+
+def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:
+    """Cursors that have proved themselves, and what is near, are another class than guesses and what is far."""
+    return min(3, (hits + 2).bit_length() // 2) * 64 + min(3, int(confidence * 4)) * 16 + min(9, distance.bit_length())
