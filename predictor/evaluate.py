@@ -20,14 +20,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from predictor import ranker
-from predictor.baselines.last_successor import LastSuccessor
-from predictor.baselines.order2 import Order2
-from predictor.baselines.siblings import Siblings
+from predictor.baselines.catalogue import RIVALS
+from predictor.baselines.rival import BLOCK_BYTES, TOUCHES, Access, Rival, Wish
 from predictor.engine import Engine
 from predictor.events import FLAG_WRITE, Op, PathTable, Stream
 from predictor.interchange import read_any
@@ -38,9 +36,8 @@ from predictor.trace import Batch, Records
 BURST = 8
 """Accesses between two plans: a cold program waits for each access, a warm one is a few ahead of us."""
 
-BLOCK_BYTES = 128 << 10
-
-_TOUCHES = frozenset({Op.LOOKUP, Op.ABSENT, Op.GETATTR, Op.OPEN, Op.READ, Op.READDIR, Op.READLINK, Op.XATTR})
+RIVALS_SHOWN = ("last successor", "order 2", "siblings")
+"""The rivals that cost little to ask; `--rivals` names others."""
 
 
 @dataclass(slots=True)
@@ -101,13 +98,6 @@ class Result:
         return self.seconds * 1e6 / max(1, self.events)
 
 
-class Rival(Protocol):
-    """A planner of file names."""
-
-    def visit(self, tgid: int, command: str, path: int) -> list[int]:
-        """A program visited `path`: what is expected next."""
-
-
 def load(path: str | os.PathLike[str]) -> Recording:
     """Reads a trace of either kind whole. Raises TraceError or OSError."""
     recording = record(Path(path).name, read_any(path))
@@ -156,7 +146,7 @@ def record(name: str, batches: Iterator[Batch]) -> Recording:
         for path, op in zip(records["path"].tolist(), records["op"].tolist(), strict=True):
             if op == Op.READDIR:
                 folders.add(path)
-            if op in _TOUCHES and op != Op.ABSENT:
+            if op in TOUCHES and op != Op.ABSENT:
                 while path and path not in present:
                     present[path] = None
                     path = paths.parent(path)
@@ -234,32 +224,52 @@ def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[b
     return result
 
 
-def replay_rival(name: str, rival: Rival, recording: Recording, seen: set[bytes] | None = None) -> Result:
-    """One run of a recording through a rival."""
-    result = Result(name, recording.name)
-    path_of = recording.paths.path
+def replay_rival(rival: Rival, recording: Recording, seen: set[bytes] | None = None) -> Result:
+    """One run of a recording through a rival that was made with the recording's path table."""
+    result = Result(rival.name, recording.name)
+    listed: set[int] = set()
+    sizes: dict[int, int] = {}
+    names = ("op", "path", "stream", "offset", "length", "time_ns")
     for records in recording.batches:
-        for index in range(len(records)):
-            part = records[index : index + 1]
-            _touch(result, recording, part, seen or set())
-            op, path = int(part["op"][0]), int(part["path"][0])
-            if op not in _TOUCHES:
-                continue
-            if op == Op.READDIR and isinstance(rival, Siblings):
-                rival.listing(path, recording.children.get(path, []))
-            stream = recording.streams[int(part["stream"][0])]
+        columns = (records[name].tolist() for name in names)
+        for index, (op, path, stream_id, offset, length, time_ns) in enumerate(zip(*columns, strict=True)):
+            _touch(result, recording, records[index : index + 1], seen or set())
+            if op in (Op.LOOKUP, Op.OPEN, Op.GETATTR) and offset:
+                sizes[path] = offset
+            stream = recording.streams[stream_id]
+            access = Access(op, path, stream.tgid, stream.command, offset, length, sizes.get(path, 0), time_ns)
             started = time.perf_counter()
-            expected = rival.visit(stream.tgid, stream.command, path)
+            if op == Op.READDIR:
+                _list(rival, recording, path, listed)
+            wishes = rival.access(access)
+            for wish in wishes:
+                if wish.want is Want.LISTING:
+                    _list(rival, recording, wish.path, listed)
             result.seconds += time.perf_counter() - started
-            result.planned.update(path_of(other) for other in expected)
             result.events += 1
+            _plan_rival(result, recording, wishes)
     return result
+
+
+def _list(rival: Rival, recording: Recording, directory: int, listed: set[int]) -> None:
+    if directory in recording.folders and directory not in listed:
+        listed.add(directory)
+        rival.listing(directory, recording.children.get(directory, []), recording.folders)
+
+
+def _plan_rival(result: Result, recording: Recording, wishes: Sequence[Wish]) -> None:
+    path_of = recording.paths.path
+    _plan(
+        result,
+        [PlanItem(w.want, path_of(w.path), w.offset, w.length, 0.0, 0, result.planner) for w in wishes],
+        recording.sizes,
+    )
 
 
 def _touch(result: Result, recording: Recording, part: Records, seen: set[bytes]) -> None:
     columns = (part[name].tolist() for name in ("path", "op", "offset", "length", "flags"))
     for number, op, offset, length, flags in zip(*columns, strict=True):
-        if op not in _TOUCHES or flags & FLAG_WRITE:
+        if op not in TOUCHES or flags & FLAG_WRITE:
             continue
         path = recording.paths.path(number)
         if path not in result.touched:
@@ -287,8 +297,10 @@ def _plan(result: Result, items: Sequence[PlanItem], sizes: dict[bytes, int]) ->
             result.blocks_planned.update((item.path, block) for block in blocks)
 
 
-def compare(recordings: Sequence[Recording], network: Ranker | None) -> list[Result]:
-    """All planners on all runs in order, each learning as it goes."""
+def compare(
+    recordings: Sequence[Recording], network: Ranker | None, rivals: Sequence[str] = RIVALS_SHOWN
+) -> list[Result]:
+    """All planners on all runs in order, each learning as it goes. `rivals`: names in the catalogue."""
     results: list[Result] = []
     engines = [Engine()] + ([Engine(ranker=network)] if network is not None else [])
     for engine in engines:
@@ -296,7 +308,7 @@ def compare(recordings: Sequence[Recording], network: Ranker | None) -> list[Res
         for recording in recordings:
             results.append(replay(engine, recording, seen=seen))
             seen |= results[-1].touched
-    for name in ("last successor", "order 2", "siblings"):
+    for name in rivals:
         seen = set()
         table: PathTable | None = None
         rival: Rival | None = None
@@ -304,16 +316,10 @@ def compare(recordings: Sequence[Recording], network: Ranker | None) -> list[Res
             if recording.paths is not table:  # ids are a recording's own
                 recording = _renumbered(recording, table) if table is not None else recording
                 table = recording.paths
-            rival = rival or _rival(name, table)
-            results.append(replay_rival(name, rival, recording, seen))
+            rival = rival or RIVALS[name](table)
+            results.append(replay_rival(rival, recording, seen))
             seen |= results[-1].touched
     return results
-
-
-def _rival(name: str, paths: PathTable) -> Rival:
-    if name == "siblings":
-        return Siblings(paths)
-    return LastSuccessor() if name == "last successor" else Order2()
 
 
 def _renumbered(recording: Recording, table: PathTable) -> Recording:
@@ -341,12 +347,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="predictor.evaluate", description=__doc__.split("\n", 1)[0])
     parser.add_argument("traces", nargs="+", type=Path, metavar="TRACE")
     parser.add_argument("--weights", type=Path, help="a network; default: the shipped one, where there is one")
+    parser.add_argument(
+        "--rivals",
+        nargs="+",
+        default=RIVALS_SHOWN,
+        choices=RIVALS,
+        metavar="NAME",
+        help="rivals to compare with: " + ", ".join(RIVALS),
+    )
     options = parser.parse_args(arguments)
     recordings = [load(path) for path in options.traces]
     if len(recordings) == 1:
         recordings *= 2
     path = options.weights or (ranker.SHIPPED if ranker.SHIPPED.exists() else None)
-    results = compare(recordings, ranker.load(path) if path is not None else None)
+    results = compare(recordings, ranker.load(path) if path is not None else None, options.rivals)
     table = Table(title="planned before the first touch of a run")
     headings = ("run", "planner", "files", "coverage", "seen", "new", "accuracy", "blocks", "accuracy", "us/event")
     for heading in headings:

@@ -1,28 +1,55 @@
-"""What followed this file last time follows it again: per program, the simplest rival there is."""
+"""What followed this file last time follows it again: the simplest rivals that learn.
+
+Last successor: Kroeger and Long, "The case for efficient file access pattern modeling" (HotOS 1999). Program-based last
+successor: Yeh, Long and Brandt, "Performing file prediction with a program-based successor model" (MASCOTS 2001):
+programs use the same files in the same order each time, and different programs use a file they share differently.
+
+Both papers expect one file. Here its chain is followed for a few steps, since a source that is milliseconds away needs
+more lead than one file gives. Sequences are those of each process: in the order of all together, programs that run at
+the same time would follow each other.
+"""
+
+from collections.abc import Sequence
+
+from predictor.baselines.file_rival import STREAMS_MAX, FileRival
+from predictor.baselines.rival import Bounded
+
+SUCCESSORS_MAX = 1 << 16
 
 
-class LastSuccessor:
-    """Predicts the last `depth` steps of the chain of last successors, per program name. O(depth) a visit."""
+class LastSuccessor(FileRival):
+    """Expects the next `depth` steps of the chain of last successors, whoever made it. O(depth) a visit."""
 
-    def __init__(self, depth: int = 8, entries_max: int = 1 << 16) -> None:
+    name = "last successor"
+
+    def __init__(self, depth: int = 8, entries_max: int = SUCCESSORS_MAX) -> None:
+        super().__init__()
         self._depth = depth
-        self._entries_max = entries_max
-        self._next: dict[tuple[str, int], int] = {}
-        self._last: dict[tuple[int, str], int] = {}
+        self._next: Bounded[tuple[str, int], int] = Bounded(entries_max)
+        self._last: Bounded[tuple[int, str], int] = Bounded(STREAMS_MAX)
 
-    def visit(self, tgid: int, command: str, path: int) -> list[int]:
-        """A program visited `path`: the paths expected next, nearest first."""
+    def visit(self, tgid: int, command: str, path: int) -> Sequence[int]:
+        """A program came to `path`: the paths expected next, nearest first."""
+        table = self._table(command)
         before = self._last.get((tgid, command))
         self._last[tgid, command] = path
         if before is not None:
-            if len(self._next) >= self._entries_max:
-                del self._next[next(iter(self._next))]
-            self._next[command, before] = path
+            self._next[table, before] = path
         found: list[int] = []
-        current: int | None = path
-        for _ in range(self._depth):
-            current = self._next.get((command, current)) if current is not None else None
-            if current is None or current in found:
-                break
+        current = self._next.get((table, path))
+        while current is not None and current != path and len(found) < self._depth and current not in found:
             found.append(current)
+            current = self._next.get((table, current))
         return found
+
+    def _table(self, command: str) -> str:
+        return ""
+
+
+class ProgramLastSuccessor(LastSuccessor):
+    """Expects the next `depth` steps of the chain of last successors in programs of this name."""
+
+    name = "PLS"
+
+    def _table(self, command: str) -> str:
+        return command

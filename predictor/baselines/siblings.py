@@ -1,23 +1,32 @@
 """The next files of the directory, in listing order and in sorted order: what helps before anything was learned."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from predictor.candidates.directory import Directory
+from predictor.baselines.file_rival import FileRival
+from predictor.baselines.rival import Bounded
+from predictor.candidates.directory import DIRECTORIES_MAX, Directory
 from predictor.events import PathTable
 
 
-class Siblings:
-    """Predicts the next siblings of each visited path. O(1) a visit, sorting once a listing."""
+class Siblings(FileRival):
+    """Expects the next siblings of each visited path. O(1) a visit, sorting once a listing."""
+
+    name = "siblings"
 
     def __init__(self, paths: PathTable) -> None:
+        super().__init__()
         self._paths = paths
-        self._directories: dict[int, Directory] = {}
+        self._directories: Bounded[int, Directory] = Bounded(DIRECTORIES_MAX)
 
-    def listing(self, path: int, children: Sequence[int]) -> None:
-        """The directory `path` was listed."""
-        self._directories.setdefault(path, Directory()).set_children(list(children))
+    def listing(self, directory: int, children: Sequence[int], folders: Collection[int]) -> None:
+        """`directory` was listed."""
+        super().listing(directory, children, folders)
+        state = self._directories.get(directory)
+        if state is None:
+            state = self._directories[directory] = Directory()
+        state.set_children(list(children))
 
-    def visit(self, tgid: int, command: str, path: int) -> list[int]:
-        """A program visited `path`: its next siblings."""
-        directory = self._directories.get(self._paths.parent(path))
-        return directory.siblings(path, self._paths) if directory is not None else []
+    def visit(self, tgid: int, command: str, path: int) -> Sequence[int]:
+        """A program came to `path`: its next siblings."""
+        state = self._directories.get(self._paths.parent(path))
+        return state.siblings(path, self._paths) if state is not None else ()

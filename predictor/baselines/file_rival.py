@@ -1,0 +1,40 @@
+"""What all rivals share that expect files rather than bytes: streams of visits in, footprints out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+
+from predictor.baselines.footprints import Footprints
+from predictor.baselines.rival import TOUCHES, Access, Bounded, Wish
+
+STREAMS_MAX = 4096
+
+
+class FileRival(ABC):
+    """A rival that expects paths. What a program does at one path without leaving it is a single visit."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self._footprints = Footprints()
+        self._at: Bounded[tuple[int, str], int] = Bounded(STREAMS_MAX)  # stream -> the path it is at
+
+    def access(self, access: Access) -> Sequence[Wish]:
+        """An access happened: what is to be used of the paths expected after it."""
+        if access.op not in TOUCHES:
+            return ()
+        self._footprints.observe(access)
+        path = access.path
+        stream = (access.tgid, access.command)
+        if self._at.get(stream) == path:
+            return ()
+        self._at[stream] = path
+        wishes = self._footprints.wishes
+        return [wish for expected in self.visit(access.tgid, access.command, path) for wish in wishes(expected)]
+
+    def listing(self, directory: int, children: Sequence[int], folders: Collection[int]) -> None:
+        """`directory` was listed."""
+        self._footprints.listing([child for child in children if child in folders])
+
+    @abstractmethod
+    def visit(self, tgid: int, command: str, path: int) -> Sequence[int]:
+        """A program came to `path`: the paths expected next, nearest first."""
