@@ -103,6 +103,11 @@ class Inode:
         self.reader_fd: Descriptor | None = None
         self.scan: Scan | None = None  # a walk through its listing
 
+    @property
+    def size(self) -> int:
+        """Bytes, as of its attributes."""
+        return self.attributes.size
+
 
 class InodeTable:
     """Inodes by id. Those the kernel has forgotten stay for a while, the least recently forgotten go first."""

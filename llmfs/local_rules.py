@@ -4,13 +4,12 @@ They watch single requests and wish for what obviously comes next. With `--predi
 readers from others, which decides how much a miss fetches, and wish for nothing.
 """
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from llmfs.config import Predictor
-from llmfs.inodes import Inode, ListedName
+from llmfs.inodes import ListedName, Listing
 from llmfs.policy.scanning import Scan
-from llmfs.prefetcher import Prefetcher
 from predictor.baselines.readahead import Readahead
 from predictor.events import Tier
 from predictor.plan import Want
@@ -19,34 +18,63 @@ MISSES_BEFORE_LISTING = 2
 """Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
 
 
-class Reader(Protocol):
+class Node(Protocol):
+    """A file or directory, as far as the rules are concerned: an inode of the mount's, or one of a replay."""
+
+    listing: Listing | None
+    scan: Scan | None
+    misses: int
+    checked_ns: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
+Place = TypeVar("Place", bound=Node)
+PlaceIn = TypeVar("PlaceIn", bound=Node, contravariant=True)
+
+
+class Reader(Protocol[Place]):
     """An open file, as far as readahead is concerned."""
 
-    inode: Inode
+    inode: Place
     readahead: Readahead | None
 
 
-class LocalRules:
+class Prefetches(Protocol[PlaceIn]):
+    """Who carries out wishes."""
+
+    def accessed(self) -> None: ...
+
+    def have_ready(
+        self, want: Want, inode: PlaceIn, offset: int = 0, length: int = 0, generator: str = "rule"
+    ) -> None: ...
+
+    def have_names_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
+
+
+class LocalRules(Generic[Place]):
     """Turns what was just asked for into wishes to the prefetcher."""
 
     def __init__(
-        self, prefetcher: Prefetcher, kind: Predictor, on_listing: Callable[[Inode, list[ListedName]], None]
+        self, prefetcher: Prefetches[Place], kind: Predictor, on_listing: Callable[[Place, list[ListedName]], None]
     ) -> None:
         self._prefetcher = prefetcher
         self._is_on = kind is not Predictor.OFF
         self._on_listing = on_listing
 
-    def absent(self, directory: Inode, tier: Tier) -> None:
+    def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""
-        self._prefetcher.accesses += 1
+        self._prefetcher.accessed()
         if self._is_on and tier is Tier.SOURCE and directory.misses >= MISSES_BEFORE_LISTING:
             directory.misses = 0
             if directory.checked_ns:  # not one that we are changing ourselves just now
                 self._prefetcher.have_ready(Want.LISTING, directory, generator="misses")
 
-    def looked_up(self, directory: Inode, name: bytes, inode: Inode, tier: Tier) -> None:
+    def looked_up(self, directory: Place, name: bytes, inode: Place, tier: Tier) -> None:
         """A name's attributes were asked for."""
-        self._prefetcher.accesses += 1
+        self._prefetcher.accessed()
         listing = directory.listing
         if not self._is_on or listing is None:
             return
@@ -62,20 +90,20 @@ class LocalRules:
             first, stop = ahead
             self._prefetcher.have_names_ready(directory, [listed.name for listed in listing.names[first:stop]])
 
-    def listed(self, directory: Inode) -> None:
+    def listed(self, directory: Place) -> None:
         """A directory was listed from its beginning."""
-        self._prefetcher.accesses += 1
+        self._prefetcher.accessed()
         directory.scan = None
         if directory.listing is not None:
             self._on_listing(directory, directory.listing.names)
 
-    def read(self, reader: Reader, offset: int, length: int) -> bool:
+    def read(self, reader: Reader[Place], offset: int, length: int) -> bool:
         """A read. Returns whether it goes on where another ended, or begins a file."""
-        self._prefetcher.accesses += 1
+        self._prefetcher.accessed()
         readahead = reader.readahead
         inode = reader.inode
         if readahead is None:
-            readahead = reader.readahead = Readahead(inode.attributes.size)
+            readahead = reader.readahead = Readahead(inode.size)
         ranges = readahead.observe(offset, length)
         if self._is_on:
             for start, more in ranges:

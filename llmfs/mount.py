@@ -309,11 +309,11 @@ class Mount:
     def _data_fetched(self, generator: str, size_bytes: int) -> None:
         self.metrics.prefetch_issued["data"].inc()
         self.metrics.prefetch_issued_bytes.inc(size_bytes)
-        self.prefetcher.fetched(size_bytes)
+        self.prefetcher.planning.fetched(size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self.metrics.prefetch_used(was_late, size_bytes)
-        self.prefetcher.used(size_bytes)
+        self.prefetcher.planning.used(size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)
@@ -321,7 +321,7 @@ class Mount:
     def _evicted(self, key: bytes, resident: Resident) -> None:
         self.metrics.evicted(resident)
         if resident.generator is not None:
-            self.prefetcher.wasted(resident.size_bytes)
+            self.prefetcher.planning.wasted(resident.size_bytes)
             inode = self.metadata.inodes.get(key_inode_id(key))
             if self._link is not None and inode is not None:
                 self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)

@@ -112,7 +112,7 @@ class Operations(pyfuse3.Operations):
         content: Content,
         xattrs: Xattrs,
         demand: Workers,
-        rules: LocalRules,
+        rules: LocalRules[Inode],
         recorder: Recorder,
         kernel: KernelCache,
         patience: Patience,

@@ -1,0 +1,116 @@
+"""What to fetch ahead next, and when to leave it be.
+
+Wishes wait in a bounded heap, the one that will be used first on top; each is there once. One that is still waiting
+when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache;
+when most of what was fetched lately was never used, only what is very likely is still taken in.
+
+Pure: the time comes in with each call. The mount's prefetcher and the offline replay drive this class.
+"""
+
+import heapq
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from predictor.plan import Want
+
+Place = TypeVar("Place", bound=Hashable)
+
+QUEUE_LIMIT = 8192
+PATIENCE_S = 10.0
+"""A wish that has waited so long is about a past that did not happen."""
+
+UNUSED_SHARE = 0.25
+"""Of the cache: what may lie there fetched ahead and unused."""
+
+JUDGED_BYTES = 8 << 20
+"""Prefetched bytes over which accuracy is judged."""
+
+POOR_ACCURACY = 0.3
+SURE_SCORE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Place]):
+    """One thing to have ready: at `path` below `place`. `offset` and `length` are bytes; a length of 0: to the end."""
+
+    want: Want
+    place: Place
+    path: tuple[bytes, ...]
+    offset: int
+    length: int
+    generator: str
+    queued_s: float
+    score: float
+
+    @property
+    def key(self) -> tuple[int, Place, tuple[bytes, ...], int]:
+        return (self.want, self.place, self.path, self.offset)
+
+
+class Planning(Generic[Place]):
+    """The wishes that wait, and the account of what became of the others."""
+
+    def __init__(self, on_dropped: Callable[[int], None]) -> None:
+        """`on_dropped(count)` hears of wishes that will not be carried out."""
+        self._on_dropped = on_dropped
+        self._heap: list[tuple[int, int, Job[Place]]] = []
+        self._waiting: set[tuple[int, Place, tuple[bytes, ...], int]] = set()
+        self._sequence = 0
+        self._judged = [0, 0]  # bytes used, bytes never used, of late
+        self.accesses = 0
+        self.unused_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, horizon: int, job: Job[Place]) -> bool:
+        """Takes in a wish for what is used `horizon` accesses from now. False where it is known or not worth it."""
+        if job.key in self._waiting:
+            return False
+        if len(self._heap) >= QUEUE_LIMIT or (self.is_wasting and job.score < SURE_SCORE):
+            self._on_dropped(1)
+            return False
+        self._waiting.add(job.key)
+        self._sequence += 1
+        heapq.heappush(self._heap, (self.accesses + horizon, self._sequence, job))
+        return True
+
+    def pop(self, now_s: float) -> Job[Place] | None:
+        """The wish to carry out next; None where there is none."""
+        while self._heap:
+            _, _, job = heapq.heappop(self._heap)
+            self._waiting.discard(job.key)
+            if now_s - job.queued_s <= PATIENCE_S:
+                return job
+            self._on_dropped(1)
+        return None
+
+    def may_fetch_data(self, cache_bytes: int) -> bool:
+        """Whether a cache of `cache_bytes` has room for more that was not asked for."""
+        return self.unused_bytes <= UNUSED_SHARE * cache_bytes
+
+    def fetched(self, size_bytes: int) -> None:
+        """So many bytes now lie in the cache ahead of their use."""
+        self.unused_bytes += size_bytes
+
+    def used(self, size_bytes: int) -> None:
+        """A program used bytes that were fetched ahead."""
+        self.unused_bytes = max(0, self.unused_bytes - size_bytes)
+        self._judge(0, size_bytes)
+
+    def wasted(self, size_bytes: int) -> None:
+        """Bytes that were fetched ahead left the cache unused."""
+        self.unused_bytes = max(0, self.unused_bytes - size_bytes)
+        self._judge(1, size_bytes)
+
+    @property
+    def is_wasting(self) -> bool:
+        """Whether most of what was fetched ahead of late was in vain."""
+        used, wasted = self._judged
+        return used + wasted > JUDGED_BYTES // 4 and used < POOR_ACCURACY * (used + wasted)
+
+    def _judge(self, side: int, size_bytes: int) -> None:
+        self._judged[side] += size_bytes
+        if sum(self._judged) > JUDGED_BYTES:
+            self._judged = [value // 2 for value in self._judged]
