@@ -1,9 +1,15 @@
 """The predictor's process, seen from the mount: started, fed, listened to, and started again when it dies.
 
-Everything here may be lost: a frame that finds the queue full is dropped (its new path names are sent with the next
-one, for later records refer to them), an answer that makes no sense ends the process, and while there is none the
-mount goes on with its own rules. Back-off: half a second, doubling to half a minute, from the start after a minute of
-good behaviour.
+Everything here may be lost: a frame that finds the queue full is dropped, an answer that makes no sense ends the
+process, and while there is none the mount goes on with its own rules. Back-off: half a second, doubling to half a
+minute, from the start after a minute of good behaviour.
+
+Only names must not be lost, for later records refer to them. They are numbered in the order in which they came, so it
+is enough to know how many of them the process was told: the next frame begins with those after that. A process that
+starts in the middle is told them all first, a slice at a time.
+
+Invariant: records are sent only to who was told every name in them. The event loop is never held for longer than a
+slice takes, however many names there are.
 """
 
 import contextlib
@@ -18,13 +24,17 @@ from typing import Any
 import trio
 
 from llmfs.recorder import Batch
+from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
 from predictor.plan import Outcome, PlanItem, Want
 
 log = logging.getLogger(__name__)
 
 QUEUE_FRAMES = 256
-PATHS_IN_FRAME = 30_000
+NAMES_IN_SLICE = 4000
+"""Paths, and as many streams, put into one frame: 3 ms of the event loop's time."""
+
+LONGEST_LISTING = 30_000
 """Names of 255 bytes, they still are half of what a frame may be (frames.MAX_FRAME_BYTES)."""
 
 SHORTEST_BACKOFF_S = 0.5
@@ -36,8 +46,8 @@ STOP_S = 5.0
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Where `python -m predictor.process` finds its package, wherever the mount was started."""
 
-Dictionary = Callable[[], tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]]
-"""All paths and streams so far, for a process that starts in the middle."""
+Dictionary = Callable[[int, int, int], tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]]
+"""The next paths and streams after the first so many of each; at most so many (recorder.dictionary)."""
 
 
 class PredictorLink:
@@ -63,7 +73,8 @@ class PredictorLink:
         self._on_dropped = on_dropped
         self._on_restart = on_restart
         self._send, self._receive = trio.open_memory_channel[bytes](QUEUE_FRAMES)
-        self._owed: tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]] = ([], [])
+        self._paths_told = 0
+        self._streams_told = 0
         self._is_connected = False
         self._outcomes: list[tuple[bytes, str, int]] = []
         self.pid: int | None = None
@@ -72,40 +83,45 @@ class PredictorLink:
 
     def accesses(self, batch: Batch) -> None:
         """Pass on a batch of the recorder's."""
-        paths, streams, records = batch
         if not self._is_connected:
-            return  # the dictionary is sent as a whole when there is somebody to read it
-        owed_paths, owed_streams = self._owed
-        self._owed = ([], [])
-        while len(owed_paths) > PATHS_IN_FRAME and self._post(["accesses", owed_paths[:PATHS_IN_FRAME], [], b""]):
-            owed_paths = owed_paths[PATHS_IN_FRAME:]
-        if len(owed_paths) > PATHS_IN_FRAME:
-            self._owed = (owed_paths + paths, owed_streams + streams)
-            self._on_dropped(len(records) // 40)
-            return
-        message = ["accesses", owed_paths + paths, owed_streams + streams, records]
-        if not self._post(message):
-            self._owed = (owed_paths + paths, owed_streams + streams)
-            self._on_dropped(len(records) // 40)
+            return  # it is told all names when there is somebody to listen
+        records = batch[2]
+        paths, streams, is_all = self._next_names()
+        # Names come first: while it is further behind than a slice, that is what it gets.
+        if self._post(["accesses", paths, streams, records if is_all else b""]):
+            self._told(paths, streams)
+        else:
+            is_all = False
+        if not is_all:
+            self._on_dropped(len(records) // ACCESS.itemsize)
         if self._outcomes:
             self._post(["outcomes", self._outcomes])
             self._outcomes = []
 
     def skip(self, batch: Batch) -> None:
-        """A batch that is not worth learning from: only its names are kept, for later batches refer to them."""
-        if self._is_connected:
-            self._owed[0].extend(batch[0])
-            self._owed[1].extend(batch[1])
+        """A batch that is not worth learning from: its names are told with a later one."""
+        paths, streams, is_all = self._next_names() if self._is_connected else ([], [], True)
+        if not is_all and self._post(["accesses", paths, streams, b""]):
+            self._told(paths, streams)
 
     def listing(self, path_id: int, names: list[bytes], types: list[int]) -> None:
         """Pass on the names of a directory."""
-        if self._is_connected and len(names) <= PATHS_IN_FRAME:
+        if self._is_connected and len(names) <= LONGEST_LISTING:
             self._post(["listing", path_id, names, types])
 
     def outcome(self, path: bytes, generator: str, outcome: Outcome) -> None:
         """What became of something that was planned; sent with the next batch."""
         if self._is_connected and len(self._outcomes) < 1024:
             self._outcomes.append((path, generator, int(outcome)))
+
+    def _next_names(self) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]], bool]:
+        """A slice of what it was not told yet, and whether that is all."""
+        paths, streams = self._dictionary(self._paths_told, self._streams_told, NAMES_IN_SLICE)
+        return paths, streams, max(len(paths), len(streams)) < NAMES_IN_SLICE
+
+    def _told(self, paths: list[tuple[int, int, bytes]], streams: list[tuple[int, int, str]]) -> None:
+        self._paths_told += len(paths)
+        self._streams_told += len(streams)
 
     def _post(self, message: list[Any]) -> bool:
         try:
@@ -165,13 +181,23 @@ class PredictorLink:
                 self._receive.receive_nowait()
             except trio.WouldBlock:
                 break
-        self._owed = self._dictionary()
-        self._is_connected = True
         try:
+            await self._tell_names(stream)
+            self._is_connected = True
             async for frame in self._receive:
                 await stream.send_all(frame)
         except trio.BrokenResourceError:
             return  # it died: `_hear` notices too
+
+    async def _tell_names(self, stream: trio.SocketStream) -> None:
+        """All names so far, those too that come meanwhile; each slice waits until the one before is sent."""
+        self._paths_told = self._streams_told = 0
+        is_all = False
+        while not is_all:
+            paths, streams, is_all = self._next_names()
+            self._told(paths, streams)
+            if paths or streams:
+                await stream.send_all(encode(["accesses", paths, streams, b""]))
 
     async def _hear(self, stream: trio.SocketStream) -> None:
         reader = FrameReader()

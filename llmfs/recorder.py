@@ -45,6 +45,7 @@ class Recorder:
         self._paths = PathTable()
         self._path_epoch = 0
         self._streams: dict[tuple[int, str], int] = {}
+        self._processes: list[tuple[int, str]] = []
         self._stream_of_pid: dict[int, tuple[float, int]] = {}
         self._wake = trio.Event()
         self.recorded = 0
@@ -115,10 +116,19 @@ class Recorder:
         """The inode's path relative to the source."""
         return self._paths.path(self.path_of(inode))
 
-    def dictionary(self) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]:
-        """All paths and streams so far, for a reader that starts in the middle."""
-        paths = [(i, self._paths.parent(i), self._paths.name(i)) for i in range(1, len(self._paths))]
-        return paths, [(stream, *process) for process, stream in self._streams.items()]
+    def dictionary(
+        self, paths_known: int, streams_known: int, limit: int
+    ) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]:
+        """The next paths and streams for a reader who knows the first so many; at most `limit` of each.
+
+        Ids are given out in order. Path 0, the root, is not told to anybody: it takes no part in the count.
+        """
+        paths = range(paths_known + 1, min(paths_known + 1 + limit, len(self._paths)))
+        processes = self._processes[streams_known : streams_known + limit]
+        return (
+            [(path, self._paths.parent(path), self._paths.name(path)) for path in paths],
+            [(streams_known + 1 + number, *process) for number, process in enumerate(processes)],
+        )
 
     def moved(self) -> None:
         """A directory got another name: every path below it is another one."""
@@ -135,6 +145,7 @@ class Recorder:
         if stream is None:
             stream = len(self._streams) + 1
             self._streams[key] = stream
+            self._processes.append(key)
             self._new_streams.append((stream, *key))
         if len(self._stream_of_pid) > _STREAM_LIMIT:
             self._stream_of_pid.clear()

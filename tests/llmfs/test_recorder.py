@@ -55,13 +55,18 @@ def test_every_access_is_handed_on_once_in_order() -> None:
 
 def test_dictionary_is_whole_for_a_reader_that_starts_in_the_middle() -> None:
     def test() -> None:
-        recorder = Recorder(lambda batch: None)
+        batches: list[Batch] = []
+        recorder = Recorder(batches.append)
         root = inode(ROOT_ID, None)
         directory = inode(2, (root, b"d"))
         file = inode(3, (directory, b"\xff not utf-8"))
-        path = recorder.path_of(file)
+        path, stream = recorder.path_of(file), recorder.stream_of(os.getpid())
+        recorder.record(Op.READ, Tier.CACHE, path, stream, 0.0)
         recorder.flush()
-        paths, _ = recorder.dictionary()
+        paths, streams = recorder.dictionary(0, 0, 10)
+        assert (paths, streams) == batches[0][:2]
+        assert recorder.dictionary(0, 0, 1) == (paths[:1], streams[:1])
+        assert recorder.dictionary(1, 1, 10) == (paths[1:], [])
         names = {number: (parent, name) for number, parent, name in paths}
         parent, name = names[path]
         assert name == b"\xff not utf-8" and names[parent] == (ROOT, b"d")
