@@ -4,8 +4,13 @@ Everything is relative (to the visit before, to the directory, to a candidate's 
 transfers to paths that were never seen. Sizes and counts are logarithms, extensions are hashed into a few buckets.
 """
 
-from math import log1p
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, log1p
 from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
 
 GENERATORS = (
     "history",
@@ -19,13 +24,21 @@ GENERATORS = (
 )
 """The candidate sources that are ranked, in the order of their columns. Append, never reorder: weights depend on it."""
 
+_COLUMN = {name: index for index, name in enumerate(GENERATORS)}
+
 TOKENS = 16
 """Visits of context the network reads."""
 
 EXTENSIONS = 8
 TOKEN_FEATURES = 4 + 5 + 4 + 3 + len(GENERATORS) + 1 + EXTENSIONS
-CANDIDATE_FEATURES = 3 * len(GENERATORS) + 12 + EXTENSIONS
-PRIOR_COLUMNS = slice(3 * len(GENERATORS) + 1, 3 * len(GENERATORS) + 4)
+
+_EACH = 5  # columns a generator: proposes it, rank, confidence, how often such came true, how many such there were
+_PRIOR = _EACH * len(GENERATORS)
+_CANDIDATE = _PRIOR + 3
+_SITUATION = _CANDIDATE + 12
+_RANKING = _SITUATION + 4
+CANDIDATE_FEATURES = _RANKING + 3 + EXTENSIONS
+PRIOR_COLUMNS = slice(_PRIOR, _PRIOR + 3)
 """The columns of a candidate's row with the prior's probabilities within each horizon."""
 
 
@@ -67,7 +80,7 @@ def token(
     row[15] = 1.0 if abs(number_step) == 1 else 0.0
     if proposals:
         for generator, rank in proposals.items():
-            row[16 + GENERATORS.index(generator)] = 1 / (1 + rank)
+            row[16 + _COLUMN[generator]] = 1 / (1 + rank)
         row[16 + len(GENERATORS)] = 1.0
     row[17 + len(GENERATORS) + extension] = 1.0
     return row
@@ -76,45 +89,78 @@ def token(
 class Candidate:
     """A path that may be used soon, and who says so."""
 
-    __slots__ = ("generators", "path", "probability")
+    __slots__ = ("evidence", "generators", "path", "probability")
 
     def __init__(self, path: int) -> None:
         self.path = path
         self.generators: dict[str, tuple[int, float]] = {}  # name -> (rank, confidence)
+        self.evidence: list[tuple[float, float]] = []  # beside each: frequency within HORIZONS[1], tries
         self.probability = (0.0, 0.0, 0.0)  # within each horizon
 
 
-def row(
-    candidate: Candidate,
-    extension: int,
-    same_extension: bool,
-    same_directory: bool,
-    size: int,
-    uses: int,
-    since_use: int,
-    unread_share: float,
-    is_set: bool,
-    reads: int,
-    is_seen: bool,
-) -> list[float]:
-    """A candidate's features. `since_use`: visits since its last use, -1 for never."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a candidate beside who proposes it."""
+
+    extension: int  # its bucket
+    has_same_extension: bool  # as the stream's last visit
+    has_same_directory: bool
+    size: int  # bytes, 0 where it is not known
+    uses: int  # visits so far
+    since_use: int  # visits of all streams since the last one, -1 for never
+    flags: int  # of its last visit, 0 for none
+    unread_share: float  # of its directory's files, not read in this epoch
+    is_in_set: bool  # its directory is read as a set
+    reads: int  # different files of its directory that were read
+
+
+def situation(bias: float, group_visits: int, stream_visits: int, candidates: int) -> tuple[float, ...]:
+    """What all candidates of a ranking share. `bias`: by which factor, as a logarithm, the group's predictions came
+    true more often lately than the prior said."""
+    return bias, log1p(group_visits) / 8, log1p(stream_visits) / 8, log1p(candidates) / 4
+
+
+def row(candidate: Candidate, known: Known, shared: Sequence[float]) -> list[float]:
+    """A candidate's features; those of its place in the ranking are added by `place`."""
     values = [0.0] * CANDIDATE_FEATURES
-    width = len(GENERATORS)
-    for generator, (rank, confidence) in candidate.generators.items():
-        column = GENERATORS.index(generator)
-        values[column] = 1.0
-        values[width + column] = 1 / (1 + rank)
-        values[2 * width + column] = confidence
-    at = 3 * width
-    values[at] = len(candidate.generators) / 4
-    values[at + 1 : at + 4] = candidate.probability
-    values[at + 4] = log1p(size) / 16
-    values[at + 5] = log1p(uses) / 4
-    values[at + 6] = log1p(since_use) / 10 if since_use >= 0 else 0.0
-    values[at + 7] = 1.0 if is_seen else 0.0
-    values[at + 8] = unread_share
-    values[at + 9] = 1.0 if is_set else 0.0
-    values[at + 10] = log1p(reads) / 8
-    values[at + 11] = (2.0 if same_directory else 0.0) + (1.0 if same_extension else 0.0)
-    values[at + 12 + extension] = 1.0
+    for (generator, (rank, confidence)), (chance, tries) in zip(
+        candidate.generators.items(), candidate.evidence, strict=True
+    ):
+        column = _EACH * _COLUMN[generator]
+        values[column : column + _EACH] = (
+            1.0,
+            1 / (1 + rank),
+            confidence,
+            log(chance / (1 - chance)) / 4,
+            log1p(tries) / 8,
+        )
+    values[PRIOR_COLUMNS] = candidate.probability
+    values[_CANDIDATE:_RANKING] = (
+        len(candidate.generators) / 4,
+        log1p(known.size) / 16,
+        log1p(known.uses) / 4,
+        log1p(known.since_use) / 10 if known.since_use >= 0 else 0.0,
+        float(known.uses > 0),
+        known.unread_share,
+        float(known.is_in_set),
+        log1p(known.reads) / 8,
+        float(known.has_same_directory),
+        float(known.has_same_extension),
+        float(known.flags & 2 > 0),  # it was not there
+        float(known.flags & 8 > 0),  # its data was read
+        *shared,
+    )
+    values[CANDIDATE_FEATURES - EXTENSIONS + known.extension] = 1.0
     return values
+
+
+def place(rows: npt.NDArray[np.float32]) -> None:
+    """Fills in each row's place among all of its ranking: (N, CANDIDATE_FEATURES), by the prior."""
+    chances = np.clip(rows[:, PRIOR_COLUMNS.start + 1], 1e-3, 1 - 1e-3)  # (N,)
+    logits = np.log(chances / (1 - chances))
+    order = np.argsort(-chances, kind="stable")
+    ranks = np.empty(len(rows), np.float32)
+    ranks[order] = np.arange(len(rows))
+    rows[:, _RANKING] = 1 / (1 + ranks)
+    rows[:, _RANKING + 1] = (logits.max() - logits) / 8
+    rows[:, _RANKING + 2] = np.log1p(chances.sum() - chances) / 4  # what the others are expected to take

@@ -132,6 +132,12 @@ class Proposer:
                     return LISTING, ()
         return flags or ATTRIBUTES, ()
 
+    def last_flags(self, path: int) -> int:
+        """What the last visit to `path` that is remembered was for; 0 for none."""
+        for place in self._history.latest(path):
+            return self._history.flags[place % self._history.capacity]
+        return 0
+
     def number(self, path: int) -> int | None:
         """The number in a path's name."""
         return trailing_number(self._paths.name(path))

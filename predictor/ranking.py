@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from predictor.events import PathTable
 from predictor.examples import Examples
-from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, extension_bucket, row
+from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, Known, extension_bucket, place, row, situation
 from predictor.proposals import Proposer
 from predictor.streams import StreamState
 from predictor.tracker import HORIZONS, OVERALL, Prediction, Prior, Tracker, bucket_of
@@ -55,7 +55,7 @@ class Ranking:
         if not candidates:
             return []
         for candidate in candidates:
-            candidate.probability = self._believe(candidate)
+            self._believe(candidate)
         scores = np.array([candidate.probability for candidate in candidates], np.float32)
         example = None
         is_logged = self._examples.is_due()
@@ -66,13 +66,15 @@ class Ranking:
             if ranker is not None:
                 scores = ranker(tokens, rows)
         for index, candidate in enumerate(candidates):
-            if example is not None or not self._tracker.is_expected(candidate.path, stream.group, HORIZONS[0]):
+            is_counted = not self._tracker.is_expected(candidate.path, stream.group, HORIZONS[0])
+            if is_counted or example is not None:
                 self._tracker.expect(
                     Prediction(
                         candidate.path,
                         stream.group,
-                        self.cells(candidate),
+                        self.cells(candidate) if is_counted else [],
                         example.resolver(index) if example is not None else None,
+                        candidate.probability[1] if is_counted else 0.0,
                     )
                 )
         ranked = []
@@ -82,13 +84,16 @@ class Ranking:
             ranked.append((candidates[index], chances[horizon], HORIZONS[horizon]))
         return ranked
 
-    def _believe(self, candidate: Candidate) -> tuple[float, float, float]:
+    def _believe(self, candidate: Candidate) -> None:
+        """The prior of a candidate, and what each of its generators has to show for itself."""
         best = [0.0] * len(HORIZONS)
         for generator, (rank, confidence) in candidate.generators.items():
             bucket = bucket_of(rank, confidence)
-            for horizon in range(len(HORIZONS)):
-                best[horizon] = max(best[horizon], self._prior.probability(generator, bucket, horizon))
-        return best[0], best[1], best[2]
+            chances = self._prior.probabilities(generator, bucket)
+            candidate.evidence.append((chances[1], self._prior.cell(generator, bucket)[0]))
+            for horizon, chance in enumerate(chances):
+                best[horizon] = max(best[horizon], chance)
+        candidate.probability = best[0], best[1], best[2]
 
     def cells(self, candidate: Candidate) -> list[list[float]]:
         """The prior's counts that this candidate's outcome is counted in."""
@@ -103,24 +108,26 @@ class Ranking:
         tokens = np.zeros((TOKENS, TOKEN_FEATURES), np.float32)
         if stream.tokens:
             tokens[TOKENS - len(stream.tokens) :] = list(stream.tokens)
+        group = stream.group
+        shared = situation(group.bias, group.visits, stream.visits, len(candidates))
         rows = []
         for candidate in candidates:
             path = candidate.path
             visits, last = self._uses.get(path, (0, 0))
             same_extension, same_directory, share, is_set, reads = self._proposer.numbers(candidate, stream)
-            rows.append(
-                row(
-                    candidate,
-                    extension_bucket(self._paths.name(path)),
-                    same_extension,
-                    same_directory,
-                    self._sizes.get(path, 0),
-                    visits,
-                    clock - last if visits else -1,
-                    share,
-                    is_set,
-                    reads,
-                    visits > 0,
-                )
+            known = Known(
+                extension_bucket(self._paths.name(path)),
+                same_extension,
+                same_directory,
+                self._sizes.get(path, 0),
+                visits,
+                clock - last if visits else -1,
+                self._proposer.last_flags(path),
+                share,
+                is_set,
+                reads,
             )
-        return tokens, np.array(rows, np.float32)
+            rows.append(row(candidate, known, shared))
+        matrix = np.array(rows, np.float32)
+        place(matrix)
+        return tokens, matrix

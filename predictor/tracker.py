@@ -10,13 +10,19 @@ mistake. Bounded: `PENDING_MAX` predictions, the oldest given up unresolved.
 
 from collections import deque
 from collections.abc import Callable
-from math import log2
+from math import log, log2
 
 HORIZONS = (8, 64, 512)
 """Within how many visits a candidate is used; the network has a head for each."""
 
 PENDING_MAX = 32_768
 PER_PATH_MAX = 8
+"""Predictions of one path that wait at once, not counting those of logged rankings: there are few of these, and an
+example that lacks the candidates that wait long would say that waiting is rare."""
+
+BIAS_VISITS = 128.0
+"""Visits over which a group's predictions are compared with what came true."""
+
 TRIES_MAX = 2048.0
 
 OVERALL = -1
@@ -56,6 +62,11 @@ class Prior:
         cell = self.cell(generator, bucket)
         return (cell[1 + horizon] + self.STRENGTH * believed) / (cell[0] + self.STRENGTH)
 
+    def probabilities(self, generator: str, bucket: int) -> tuple[float, float, float]:
+        """Of use within each of the HORIZONS."""
+        near, middle, far = (self.probability(generator, bucket, horizon) for horizon in range(len(HORIZONS)))
+        return near, middle, far
+
     @staticmethod
     def count(cell: Cell, distance: int | None) -> None:
         """A prediction of this cell came true after `distance` visits, or not at all."""
@@ -76,27 +87,41 @@ def bucket_of(rank: int, confidence: float) -> int:
 class Group:
     """The programs of one name: their visits are the clock of their predictions."""
 
-    __slots__ = ("command", "pending", "visits")
+    __slots__ = ("came_true", "command", "expected", "pending", "visits")
 
     def __init__(self, command: str) -> None:
         self.command = command
         self.visits = 0
         self.pending: deque[Prediction] = deque()
+        self.expected = 0.0  # lately, by the prior, within HORIZONS[1]
+        self.came_true = 0.0
+
+    @property
+    def bias(self) -> float:
+        """By which factor its predictions came true more often lately than the prior said, as a logarithm."""
+        return log((self.came_true + 2) / (self.expected + 2))
 
 
 class Prediction:
     """One candidate at one time, waiting for its outcome."""
 
-    __slots__ = ("at", "cells", "group", "is_done", "path", "resolve")
+    __slots__ = ("at", "cells", "chance", "group", "is_done", "path", "resolve")
 
     def __init__(
-        self, path: int, group: Group, cells: list[Cell], resolve: Callable[[int | None], None] | None
+        self,
+        path: int,
+        group: Group,
+        cells: list[Cell],
+        resolve: Callable[[int | None], None] | None,
+        chance: float = 0.0,
     ) -> None:
+        """`chance`: what the prior said of its use within HORIZONS[1]; 0: not to be compared."""
         self.path = path
         self.group = group
         self.at = group.visits
         self.cells = cells
         self.resolve = resolve
+        self.chance = chance
         self.is_done = False
 
 
@@ -113,15 +138,22 @@ class Tracker:
     def expect(self, prediction: Prediction) -> None:
         """Waits for `prediction`'s path to be used."""
         waiting = self._by_path.setdefault(prediction.path, [])
-        if len(waiting) >= PER_PATH_MAX:
-            self._resolve(waiting.pop(0), GIVEN_UP)
+        if len(waiting) >= PER_PATH_MAX and prediction.resolve is None:
+            oldest = next((index for index, other in enumerate(waiting) if other.resolve is None), None)
+            if oldest is not None:
+                self._resolve(waiting.pop(oldest), GIVEN_UP)
         waiting.append(prediction)
+        prediction.group.expected += prediction.chance
         prediction.group.pending.append(prediction)
         self._waiting += 1
 
     def is_expected(self, path: int, group: Group, within: int) -> bool:
         """Whether `group` predicted `path` within its last `within` visits."""
-        return any(p.group is group and group.visits - p.at < within for p in self._by_path.get(path, ()))
+        waiting = self._by_path.get(path)
+        if waiting is None:
+            return False
+        newest = waiting[: -PER_PATH_MAX - 1 : -1]
+        return any(p.group is group and p.cells and group.visits - p.at < within for p in newest)
 
     def use(self, path: int) -> bool:
         """`path` was used: resolves what waited for it. True where anything did."""
@@ -135,6 +167,8 @@ class Tracker:
     def tick(self, group: Group) -> None:
         """`group` made a visit: gives up the predictions whose longest horizon has passed."""
         group.visits += 1
+        group.expected -= group.expected / BIAS_VISITS
+        group.came_true -= group.came_true / BIAS_VISITS
         pending = group.pending
         while pending and (
             pending[0].is_done or group.visits - pending[0].at > HORIZONS[-1] or self._waiting > PENDING_MAX
@@ -142,19 +176,39 @@ class Tracker:
             prediction = pending.popleft()
             if prediction.is_done:
                 continue
-            waiting = self._by_path.get(prediction.path, [])
-            if prediction in waiting:
-                waiting.remove(prediction)
-                if not waiting:
-                    del self._by_path[prediction.path]
+            self._drop(prediction)
             if group.visits - prediction.at > HORIZONS[-1]:
                 self._resolve(prediction, None)
             else:
                 self._resolve(prediction, GIVEN_UP)
 
+    def settle(self) -> None:
+        """No program will go on: what waits does not come true."""
+        for waiting in self._by_path.values():
+            for prediction in waiting:
+                self._resolve(prediction, None)
+        self._by_path.clear()
+
+    def abandon(self, group: Group) -> None:
+        """`group` will make no more visits: what it predicted is given up."""
+        for prediction in group.pending:
+            if not prediction.is_done:
+                self._drop(prediction)
+                self._resolve(prediction, GIVEN_UP)
+        group.pending.clear()
+
+    def _drop(self, prediction: Prediction) -> None:
+        waiting = self._by_path.get(prediction.path, [])
+        if prediction in waiting:
+            waiting.remove(prediction)
+            if not waiting:
+                del self._by_path[prediction.path]
+
     def _resolve(self, prediction: Prediction, distance: int | None) -> None:
         prediction.is_done = True
         self._waiting -= 1
+        if prediction.chance and distance is not None and 0 < distance <= HORIZONS[1]:
+            prediction.group.came_true += 1
         for cell in prediction.cells if distance != GIVEN_UP else ():
             Prior.count(cell, distance)
         if prediction.resolve is not None:

@@ -1,6 +1,6 @@
 """Predictions and their outcomes."""
 
-from predictor.tracker import GIVEN_UP, HORIZONS, PER_PATH_MAX, Group, Prediction, Prior, Tracker
+from predictor.tracker import HORIZONS, PER_PATH_MAX, Group, Prediction, Prior, Tracker
 
 
 def test_a_use_within_a_horizon_counts_for_it_and_for_the_longer_ones() -> None:
@@ -33,13 +33,40 @@ def test_a_pause_of_the_program_is_no_mistake() -> None:
     assert distances == [1]
 
 
-def test_one_path_waits_for_a_few_predictions_only() -> None:
+def test_one_path_waits_for_a_few_predictions_and_all_that_are_logged() -> None:
+    prior, tracker, group = Prior(), Tracker(), Group("c")
+    cell = prior.cell("sibling", 0)
+    distances: list[int | None] = []
+    tracker.expect(Prediction(7, group, [], distances.append))
+    for _ in range(PER_PATH_MAX + 3):
+        tracker.expect(Prediction(7, group, [cell], None))
+    assert len(tracker) == PER_PATH_MAX
+    for _ in range(3):
+        tracker.expect(Prediction(7, group, [], distances.append))
+    assert len(tracker) == PER_PATH_MAX + 3
+    tracker.use(7)
+    assert distances == [1] * 4
+    assert cell[0] == PER_PATH_MAX - 1  # the others were given up, and count neither way
+
+
+def test_where_no_program_goes_on_nothing_more_comes_true() -> None:
     tracker, group = Tracker(), Group("c")
     distances: list[int | None] = []
-    for _ in range(PER_PATH_MAX + 3):
-        tracker.expect(Prediction(7, group, [], distances.append))
-    assert distances == [GIVEN_UP] * 3
-    assert len(tracker) == PER_PATH_MAX
+    for path in (7, 8):
+        tracker.expect(Prediction(path, group, [], distances.append))
+    tracker.settle()
+    assert distances == [None, None]
+    assert len(tracker) == 0
+
+
+def test_a_group_knows_how_often_lately_it_did_better_than_was_said() -> None:
+    tracker, lucky, unlucky = Tracker(), Group("c"), Group("d")
+    for path in range(50):
+        for group in (lucky, unlucky):
+            tracker.expect(Prediction(path * 2 + (group is lucky), group, [], None, 0.5))
+            tracker.tick(group)
+        tracker.use(path * 2 + 1)
+    assert lucky.bias > 0.2 > -0.2 > unlucky.bias
 
 
 def test_frequencies_begin_at_what_is_believed_and_follow_what_happens() -> None:
