@@ -9,6 +9,10 @@ told); tables named in `expendable` are emptied then, for records that nobody ev
 *Failing open.* No method raises for a fault of the disk or of LMDB. A fault is logged once and counted through
 `on_fault`; after `FAULTS_BEFORE_DOWN` of them the store is down, answers nothing, and the mount reads from the source.
 
+*Never waited for long.* `get` runs on the event loop and waits where LMDB's page is not in memory. Where such waits add
+up (`policy/stalls.py`) it answers nothing for a while but what is on its way to LMDB, and the mount reads from the
+source. Writing goes on; what a disk is too slow to take is dropped as above, and closing does not wait for it either.
+
 *Never older than it was.* A value that could not be written takes its predecessor with it: where it found no room among
 what waits, the old one is deleted, and where the disk refused it, the environment is discarded when it is opened next.
 What was waiting when the process was killed is missing, though: `was_interrupted` tells the next one.
@@ -21,13 +25,17 @@ machine is discarded when it is opened. Nothing lives only in it.
 import logging
 import mmap
 import os
+import resource
 import shutil
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import lmdb
+
+from llmfs.policy.stalls import NOTICED_S, Stalls
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +44,9 @@ PENDING_LIMIT_BYTES = 64 << 20
 
 GATHER_S = 0.05
 """How long a batch is gathered: a transaction costs about 100 us, and `get` sees what is waiting anyway."""
+
+CLOSE_S = 5.0
+"""How long closing writes what waits. Of the rest it is only written down that what is stored is older."""
 
 TRANSACTION_SHARE = 64
 """A transaction writes at most this part of the map: with larger ones mixed sizes fill it at 88% (measured)."""
@@ -76,6 +87,10 @@ class Store:
         self._pending_bytes = 0
         self._wake = threading.Condition()
         self._is_closing = False
+        self._close_by_s = float("inf")
+        self._stalls = Stalls()
+        self._page_faults = _page_faults()
+        self._was_slow = False
         self._is_spoiled = False
         self.was_interrupted = False
         """The last process that had it open was killed: values may be older than they should be."""
@@ -98,12 +113,13 @@ class Store:
             return 0
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """The value, copied; None where there is none or the store is down."""
+        """The value, copied; None where there is none, and where the store is down or its disk too slow."""
         wanted = (table, key)
         for waiting in (self._pending, self._writing):
             if wanted in waiting:
                 return waiting[wanted]
-        if self.is_down or self._env is None:
+        started_s = time.monotonic()
+        if self.is_down or self._env is None or started_s < self._stalls.paused_until_s:
             return None
         try:
             with self._env.begin(db=self._tables[table], buffers=True) as transaction:
@@ -112,6 +128,10 @@ class Store:
         except lmdb.Error as error:
             self._fault("read", error)
             return None
+        finally:
+            ended_s = time.monotonic()
+            if ended_s - started_s > NOTICED_S:
+                self._waited(ended_s - started_s, ended_s)
 
     def put(self, table: str, key: bytes, value: bytes) -> bool:
         """Store a value soon. False where it was dropped because too much is waiting."""
@@ -136,6 +156,7 @@ class Store:
         """Write what is waiting, flush it to the disk and mark the environment clean."""
         with self._wake:
             self._is_closing = True
+            self._close_by_s = time.monotonic() + CLOSE_S
             self._wake.notify()
         self._thread.join()
         if self._env is not None:
@@ -234,7 +255,7 @@ class Store:
                 with environment.begin(write=True) as transaction:
                     for table, key in deletes:
                         transaction.delete(key, db=self._tables[table])
-            while puts:
+            while puts and time.monotonic() < self._close_by_s:
                 count, size = 0, 0
                 while count < len(puts) and size < self._limit_bytes // TRANSACTION_SHARE:
                     size += len(puts[count][1])
@@ -243,6 +264,11 @@ class Store:
                     for (table, key), value in puts[:count]:
                         transaction.put(key, value, db=self._tables[table])
                 del puts[:count]
+            if puts:
+                log.warning("the cache in %s takes too long to close: not all of it is kept", self._path)
+                with environment.begin(write=True) as transaction:
+                    for (table, key), _ in puts:
+                        transaction.delete(key, db=self._tables[table])
         except lmdb.MapFullError:
             self._on_lost([key for key, _ in puts])
             self._empty(environment)
@@ -272,6 +298,19 @@ class Store:
                 file.write("spoiled")
         except OSError as error:
             self._fault("mark", error)
+
+    def _waited(self, wait_s: float, now_s: float) -> None:
+        """A look took long. It waited for the disk if a page was missing; else another thread had the processor."""
+        page_faults = _page_faults()
+        was_for_disk, self._page_faults = page_faults > self._page_faults, page_faults
+        pause_s = self._stalls.waited(wait_s, now_s) if was_for_disk else 0.0
+        if pause_s:
+            self._on_fault()
+            if not self._was_slow:
+                self._was_slow = True
+                log.warning(
+                    "the disk of the cache in %s is slow: going on without it for seconds at a time", self._path
+                )
 
     def _fault(self, doing: str, error: Exception) -> None:
         self._faults += 1
@@ -309,6 +348,11 @@ def _lengthen(path: str) -> None:
     if lacking:
         data = os.path.join(path, "data.mdb")
         os.truncate(data, os.stat(data).st_size + lacking)
+
+
+def _page_faults() -> int:
+    """How often this thread has waited for a page from a disk."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
 
 
 def _read(path: str) -> str:

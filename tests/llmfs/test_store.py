@@ -201,3 +201,86 @@ def test_reader_beside_the_writing_thread_sees_the_newest_value(stores: Stores) 
     for i in range(2000):
         store.put("a", b"counter", b"%d" % i)
         assert store.get("a", b"counter") == b"%d" % i
+
+
+class _Clock:
+    """Time as the store sees it, and how often its thread waited for a page."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        self.page_faults = 7
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(module, "_page_faults", lambda: self.page_faults)
+
+
+class _Slow:
+    """An environment whose reads take their time."""
+
+    def __init__(self, environment: lmdb.Environment, clock: _Clock, is_disk: bool) -> None:
+        self._environment = environment
+        self._clock = clock
+        self._is_disk = is_disk
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._environment, name)
+
+    def begin(self, *args: object, write: bool = False, **kwargs: object) -> object:
+        if not write:
+            self.reads += 1
+            self._clock.now_s += 0.1
+            self._clock.page_faults += self._is_disk
+        return self._environment.begin(*args, write=write, **kwargs)
+
+
+@pytest.mark.parametrize("is_disk", [True, False], ids=["disk", "processor"])
+def test_slow_disk_is_left_alone_for_most_of_the_time(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, is_disk: bool
+) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"v")
+    stores.close()
+    clock = _Clock(monkeypatch)
+    store = stores.open()
+    store._env = slow = _Slow(store._env, clock, is_disk)  # type: ignore[assignment]
+    found = []
+    for _ in range(1000):
+        clock.now_s += 0.1
+        found.append(store.get("a", b"k"))
+    assert set(found) == ({b"v", None} if is_disk else {b"v"})
+    assert found.count(b"v") == slow.reads
+    assert (slow.reads < 100) == is_disk
+    assert found[-300:].count(b"v") > 0  # it is asked again and again
+    assert (stores.faults > 0) == is_disk and not store.is_down
+
+
+def test_slow_disk_hides_nothing_that_was_changed_since(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"old")
+    store.put("a", b"gone", b"old")
+    stores.close()
+    clock = _Clock(monkeypatch)
+    store = stores.open()
+    store._stalls.paused_until_s = clock.now_s + 1
+    assert store.get("a", b"k") is None
+    store.put("a", b"k", b"new")
+    store.delete("a", b"gone")
+    assert store.get("a", b"k") in (b"new", None)  # None once it is written
+    stores.close()
+    store = stores.open()
+    assert (store.get("a", b"k"), store.get("a", b"gone")) == (b"new", None)
+
+
+def test_closing_on_a_slow_disk_keeps_nothing_older(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"old")
+    store.put("a", b"other", b"kept")
+    stores.close()
+    store = stores.open()
+    monkeypatch.setattr(module, "CLOSE_S", -1.0)
+    monkeypatch.setattr(module, "GATHER_S", 60.0)
+    store.put("a", b"k", b"new")
+    stores.close()
+    store = stores.open()
+    assert (store.get("a", b"k"), store.get("a", b"other")) == (None, b"kept")
+    assert stores.faults == 0
