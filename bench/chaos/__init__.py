@@ -4,6 +4,7 @@ scenarios.py   the list; each is told where it may work and how hard to try, and
 kill.py        the mount and its predictor, killed at any moment
 many.py        more open files, names and readers than a daemon likes
 cache_disk.py  the cache's disk full, read-only, emptied by somebody
+cache_slow.py  the cache's disk slow
 soak.py        everything at once, for long: nothing grows
 place.py       a mount whose daemon can be killed and looked into, and what is below it
 drawing.py     what was sampled, as a plot

@@ -5,7 +5,8 @@
     many-handles    10,000 files open at once
     many-files      200,000 files walked with ulimit -n 1024
     memory          64 readers of large files: the daemon's memory stays below a bound (bench/chaos/many.py)
-    cache-disk      the cache's disk full, emptied by somebody, read-only (as root)
+    cache-disk      the cache's disk full, emptied by somebody, read-only from the start, suddenly (as root)
+    cache-slow      the cache's disk slow: reads of what is not cached do not wait for it
     soak            mixed load for half an hour: memory, descriptors, threads, LMDB readers do not grow
 
 The exit status is 1 if a scenario fails.

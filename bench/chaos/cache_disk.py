@@ -1,4 +1,4 @@
-"""The cache's disk full, read-only, emptied by somebody. Programs notice nothing of it."""
+"""The cache's disk full, emptied by somebody, read-only from the start or suddenly. Programs notice nothing of it."""
 
 import contextlib
 import os
@@ -15,19 +15,20 @@ from bench.mounted import LlmfsFailedError
 
 _DISK = "24m"
 _CACHE = "16M"
+_FRAGILE_BYTES = 64 << 20
 
 
 def cache_disk(task: Task) -> Result:
     """Programs read and write while the cache loses the ground below it."""
     if os.geteuid() != 0:
         return Result(skipped="it mounts a tmpfs: as root")
-    result = Result("the cache's disk full, deleted from, read-only")
+    result = Result("the cache's disk full, deleted from, read-only from the start, suddenly")
     with slow_source(task.directory) as (backing, slow):
         names = make_files(backing, 300)
-        for trouble in (_fill, _delete):
+        for trouble, disk in ((_fill, _small_disk), (_delete, _small_disk), (_break, _fragile_disk)):
             place = task.directory / trouble.__name__
             (place / "cache").mkdir(parents=True)
-            with _small_disk(place / "cache"), Daemon(slow, place, "--cache-size", _CACHE) as daemon:
+            with disk(place / "cache"), Daemon(slow, place, "--cache-size", _CACHE) as daemon:
                 _under_load(daemon, trouble, task, result)
                 wrong = [name for name in names if (daemon.mountpoint / name).read_bytes() != content(name)]
                 result.check(not wrong, f"{trouble.__doc__}: {len(wrong)} files are wrong")
@@ -57,20 +58,20 @@ def _under_load(daemon: Daemon, trouble: object, task: Task, result: Result) -> 
 
 
 def _again(daemon: Daemon, trouble: str, names: list[str], result: Result) -> None:
-    """What is left of the cache misleads no later mount, which may refuse it in a line."""
+    """What is left of the cache misleads no later mount, which may refuse it in a line where it cannot write."""
     try:
         daemon.umount()
         daemon.mount()
     except LlmfsFailedError as error:
         result.check("Traceback" not in str(error), f"{trouble}, mounted again: {error}")
-        result.check("full" in trouble, f"{trouble}, mounted again: {error}")
+        result.check(trouble != _delete.__doc__, f"{trouble}, mounted again: {error}")
         return
     wrong = [name for name in names if (daemon.mountpoint / name).read_bytes() != content(name)]
     result.check(not wrong, f"{trouble}, mounted again: {len(wrong)} files are wrong")
 
 
 def _read_only(task: Task, source: Path, result: Result) -> None:
-    """Linux makes no disk read-only on which files are open for writing: mounting on one is what remains."""
+    """Mounting on a disk that is read-only already."""
     place = task.directory / "read-only"
     (place / "cache").mkdir(parents=True)
     with _small_disk(place / "cache"):
@@ -91,6 +92,27 @@ def _small_disk(path: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+@contextmanager
+def _fragile_disk(path: Path) -> Iterator[None]:
+    """A disk that its file system makes read-only when it finds an error on it, as ext4 does by default on Debian."""
+    image = path.parent / "disk.img"
+    with open(image, "wb") as file:
+        file.truncate(_FRAGILE_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop,errors=remount-ro", image, path], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=False, capture_output=True)
+
+
+def _break(cache_dir: Path) -> None:
+    """found damaged, and read-only since"""
+    device = os.stat(cache_dir).st_dev
+    name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+    Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("a test", encoding="ascii")
 
 
 def _fill(cache_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from bench.chaos.cache_disk import cache_disk
+from bench.chaos.cache_slow import cache_slow
 from bench.chaos.kill import kill_mount, kill_predictor
 from bench.chaos.many import many_files, many_handles, memory
 from bench.chaos.place import Result, Task
@@ -15,6 +16,7 @@ SCENARIOS: Mapping[str, Callable[[Task], Result]] = {
     "many-files": many_files,
     "memory": memory,
     "cache-disk": cache_disk,
+    "cache-slow": cache_slow,
     "soak": soak,
 }
 
