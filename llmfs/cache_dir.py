@@ -8,15 +8,17 @@
     trace/      the accesses that were seen
     llmfs.log   the log of a mount in the background
 
-Nothing lives only here: the directory may be deleted at any moment that no mount holds it. A directory that
-is neither empty nor a cache is never written to and never cleared, so that a slip in `--cache-dir` costs
-nobody a file.
+Nothing lives only here: the directory may be deleted at any moment that no mount holds it. What a mount of another
+version left in `meta` and `blocks` is thrown away by the next one; `learned` and `trace` carry versions of their own.
+A directory that is neither empty nor a cache is never written to and never cleared, so that a slip in `--cache-dir`
+costs nobody a file.
 """
 
 import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -28,8 +30,10 @@ from typing import Any
 from llmfs.config import MountConfig
 from llmfs.errors import CacheError, CacheInUseError, one_line, reason, show
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
-"""Changes when a directory written by one version would be misread by another."""
+"""Of `meta` and `blocks`. Changes when what one version wrote would be misread by another."""
 
 _PROBES, _PROBE_S = 20, 0.01
 """Whoever asks who holds the lock (`holder`) takes it for an instant: a mount tries again before it believes
@@ -89,6 +93,7 @@ class CacheDir:
         cache.prepare(config.source)
         holder = Holder(os.getpid(), str(config.source), str(config.mountpoint), config.cache_size_bytes)
         with cache.locked(holder):
+            cache._renew(config.source)
             yield cache
 
     def prepare(self, source: Path) -> list[Path]:
@@ -107,10 +112,7 @@ class CacheDir:
             for part in _PARTS:
                 (self.path / part).mkdir(0o700, exist_ok=True)
             if not self._format_file.exists():
-                # Renamed into place: a format file is whole or absent, whenever we are killed.
-                unfinished = self.path / f"format.{os.getpid()}"
-                unfinished.write_text(json.dumps({"format": FORMAT, "source": str(source)}) + "\n")
-                unfinished.replace(self._format_file)
+                self._write_format(source)
         except OSError as error:
             _remove_empty(made)
             raise CacheError(f"cannot make the cache directory {show(self.path)}: {reason(error)}") from error
@@ -129,8 +131,13 @@ class CacheDir:
     def source(self) -> Path | None:
         """The source that this directory caches; None where it is missing or empty.
 
-        Raises CacheError where it is a directory of something else or of another version.
+        Raises CacheError where it is a directory of something else.
         """
+        described = self._description()
+        return described[1] if described is not None else None
+
+    def _description(self) -> tuple[object, Path] | None:
+        """The format in which it was written, and its source. Raises CacheError."""
         try:
             text = self._format_file.read_text(errors="replace")
         except FileNotFoundError:
@@ -144,17 +151,37 @@ class CacheDir:
             raise CacheError(f"cannot use {show(self.path)} as a cache directory: {reason(error)}") from error
         try:
             described = json.loads(text)
-            version, source = described["format"], Path(described["source"])
+            return described["format"], Path(described["source"])
         except (ValueError, TypeError, KeyError):
             raise CacheError(
                 f"{show(self._format_file)} is damaged: delete the directory, nothing lives only there"
             ) from None
-        if version != FORMAT:
-            raise CacheError(
-                f"{show(self.path)} was written by another version of llmfs (format {version}, this one has"
-                f" {FORMAT}): delete it, nothing lives only there"
-            )
-        return source
+
+    def _renew(self, source: Path) -> None:
+        """Held: throws away what another version cached. Raises CacheError where that cannot be done."""
+        described = self._description()
+        if described is None or described[0] == FORMAT:
+            return
+        log.warning(
+            "the cache in %s was written by another version of llmfs (format %s, this one has %d): starting it anew",
+            self.path,
+            one_line(str(described[0])),
+            FORMAT,
+        )
+        try:
+            for part in _PARTS:
+                if part not in _LEARNED:
+                    shutil.rmtree(self.path / part)
+                    (self.path / part).mkdir(0o700)
+            self._write_format(source)  # last: who is killed before that starts anew again
+        except OSError as error:
+            raise CacheError(f"cannot start the cache in {show(self.path)} anew: {reason(error)}") from error
+
+    def _write_format(self, source: Path) -> None:
+        # Renamed into place: a format file is whole or absent, whenever we are killed.
+        unfinished = self.path / f"format.{os.getpid()}"
+        unfinished.write_text(json.dumps({"format": FORMAT, "source": str(source)}) + "\n")
+        unfinished.replace(self._format_file)
 
     def holder(self) -> Holder | None:
         """The mount that holds the directory now, or None."""

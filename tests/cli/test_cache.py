@@ -129,9 +129,7 @@ def test_info(cache: CacheDir, world: World) -> None:
     assert json.loads(world.run("cache", "info", "--json", "--cache-dir", cache.path).out)[0]["in_use_by"] is None
 
 
-@pytest.mark.parametrize(
-    ("text", "says"), [("", "damaged"), ("[]", "damaged"), ('{"format": 99, "source": "/"}', "another version")]
-)
+@pytest.mark.parametrize(("text", "says"), [("", "damaged"), ("[]", "damaged"), ('{"format": 99}', "damaged")])
 def test_format_that_is_not_ours(cache: CacheDir, text: str, says: str) -> None:
     (cache.path / "format").write_text(text)
     with pytest.raises(CacheError, match=says):

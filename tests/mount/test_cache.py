@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import mmap
 import os
 import random
@@ -152,7 +153,7 @@ def test_flipped_bits_on_disk_never_reach_a_program(world: World) -> None:
 
 
 @pytest.mark.parametrize("part", ["meta", "blocks"])
-@pytest.mark.parametrize("damage", ["truncated", "rubbish", "empty"])
+@pytest.mark.parametrize("damage", ["truncated", "rubbish", "empty", "another-lmdb"])
 def test_damaged_cache_is_set_aside_and_nothing_is_wrong(
     world: World, files: dict[str, bytes], part: str, damage: str
 ) -> None:
@@ -163,6 +164,10 @@ def test_damaged_cache_is_set_aside_and_nothing_is_wrong(
     path = m.cache_dir / part / "data.mdb"
     if damage == "truncated":
         os.truncate(path, 8192)
+    elif damage == "another-lmdb":
+        with open(path, "r+b") as file:
+            for meta_page in (0, mmap.PAGESIZE):
+                os.pwrite(file.fileno(), b"\xe7\x03\0\0", meta_page + 20)  # the version, behind header and magic
     elif damage == "rubbish":
         path.write_bytes(random.Random(1).randbytes(200_000))
     else:
@@ -171,6 +176,31 @@ def test_damaged_cache_is_set_aside_and_nothing_is_wrong(
     assert read_all(m.path) == files
     m.remount()
     assert read_all(m.path) == files
+
+
+@pytest.mark.parametrize("version", [0, 2, "0.0.9"])
+def test_cache_of_another_version_is_started_anew_and_what_was_learned_is_kept(
+    world: World, files: dict[str, bytes], version: object
+) -> None:
+    world.expect_complaint(r"written by another version of llmfs \(format .*\): starting it anew")
+    m = world.mount("--consistency", "immutable", "--predictor", "off", source=world.slow_source())
+    assert read_all(m.path) == files
+    m.umount()
+    (m.cache_dir / "learned" / "something").write_bytes(b"learned")
+    described = json.loads((m.cache_dir / "format").read_text())
+    (m.cache_dir / "format").write_text(json.dumps({**described, "format": version}))
+    # Believed, it would show the past for ever.
+    (world.backing / "d0" / "f0").write_bytes(b"changed meanwhile")
+    m.mount()
+    assert read_all(m.path) == {**files, "d0/f0": b"changed meanwhile"}
+    assert m.log().count("starting it anew") == 1
+    assert (m.cache_dir / "learned" / "something").read_bytes() == b"learned"
+    assert world.slow is not None
+    m.remount()
+    world.slow.drop_kernel_caches()
+    world.slow.reset_counters()
+    assert read_all(m.path)["d0/f0"] == b"changed meanwhile"
+    assert asked(world, *LOOKING) == {}
 
 
 FILE_BYTES = 20 << 20
