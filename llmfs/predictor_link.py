@@ -47,7 +47,7 @@ _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """Where `python -m predictor.process` finds its package, wherever the mount was started."""
 
 Dictionary = Callable[[int, int, int], tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]]
-"""The next paths and streams after the first so many of each; at most so many (recorder.dictionary)."""
+"""The next paths and streams after these ids, at most so many of each (recorder.dictionary)."""
 
 
 class PredictorLink:
@@ -73,8 +73,8 @@ class PredictorLink:
         self._on_dropped = on_dropped
         self._on_restart = on_restart
         self._send, self._receive = trio.open_memory_channel[bytes](QUEUE_FRAMES)
-        self._paths_told = 0
-        self._streams_told = 0
+        self._last_path = 0
+        self._last_stream = 0
         self._is_connected = False
         self._outcomes: list[tuple[bytes, str, int]] = []
         self.pid: int | None = None
@@ -116,12 +116,14 @@ class PredictorLink:
 
     def _next_names(self) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]], bool]:
         """A slice of what it was not told yet, and whether that is all."""
-        paths, streams = self._dictionary(self._paths_told, self._streams_told, NAMES_IN_SLICE)
+        paths, streams = self._dictionary(self._last_path, self._last_stream, NAMES_IN_SLICE)
         return paths, streams, max(len(paths), len(streams)) < NAMES_IN_SLICE
 
     def _told(self, paths: list[tuple[int, int, bytes]], streams: list[tuple[int, int, str]]) -> None:
-        self._paths_told += len(paths)
-        self._streams_told += len(streams)
+        if paths:
+            self._last_path = paths[-1][0]
+        if streams:
+            self._last_stream = streams[-1][0]
 
     def _post(self, message: list[Any]) -> bool:
         try:
@@ -191,7 +193,7 @@ class PredictorLink:
 
     async def _tell_names(self, stream: trio.SocketStream) -> None:
         """All names so far, those too that come meanwhile; each slice waits until the one before is sent."""
-        self._paths_told = self._streams_told = 0
+        self._last_path = self._last_stream = 0
         is_all = False
         while not is_all:
             paths, streams, is_all = self._next_names()

@@ -3,6 +3,10 @@
 `record` appends 40 bytes to a buffer and returns. A task hands full or aged buffers on, to the predictor and to the
 trace on disk; whoever is behind loses batches, which is counted, and nobody ever waits for them. Paths and streams go
 along as dictionaries, each entry once.
+
+Numbers are given out in order and never twice, and what they stand for is remembered for a while only: when
+`PATHS_IN_USE` paths are near (predictor.events) all are forgotten, and those that are used again get new numbers. So
+the names of 50,000 paths at most are in memory, about 13 MB, whatever the number of files.
 """
 
 import os
@@ -13,7 +17,7 @@ from collections.abc import Callable
 import trio
 
 from llmfs.inodes import Inode
-from predictor.events import ROOT, PathTable
+from predictor.events import PATHS_IN_USE, ROOT, STREAMS_IN_USE, PathTable
 
 BATCH_RECORDS = 256
 FLUSH_S = 0.004
@@ -23,7 +27,11 @@ _COMMAND_BELIEVED_S = 0.25
 """A process may become another program by exec: its command is read again after so long."""
 
 _STREAM_LIMIT = 4096
-_PATH_LIMIT = 4_000_000
+_PATHS_MAX = PATHS_IN_USE * 3 // 4
+_STREAMS_MAX = STREAMS_IN_USE * 3 // 4
+"""Numbers in use: the rest of what a reader remembers is for what is still under way."""
+
+_LAST_ID = 2**32 - 1
 _DEPTH_LIMIT = 100_000
 """No tree is so deep; directories that were moved about behind our back might seem to contain each other."""
 
@@ -46,6 +54,7 @@ class Recorder:
         self._path_epoch = 0
         self._streams: dict[tuple[int, str], int] = {}
         self._processes: list[tuple[int, str]] = []
+        self._first_stream = 1
         self._stream_of_pid: dict[int, tuple[float, int]] = {}
         self._wake = trio.Event()
         self.recorded = 0
@@ -76,6 +85,8 @@ class Recorder:
             0,
         )
         self.recorded += 1
+        if len(self._paths) > _PATHS_MAX:
+            self._number_anew()
         if len(self._records) >= BATCH_RECORDS * _RECORD.size:
             self.flush()
         elif not self._wake.is_set():
@@ -106,28 +117,39 @@ class Recorder:
         known = self._paths.find(parent, name)
         if known is not None:
             return known
-        if len(self._paths) >= _PATH_LIMIT:
+        if self._paths.next > _LAST_ID:
             return ROOT
         path_id = self._paths.intern(parent, name)
         self._new_paths.append((path_id, parent, name))
         return path_id
+
+    def _number_anew(self) -> None:
+        """All paths get new numbers as they are used again. What was recorded by the old ones is handed on first."""
+        self.flush()
+        self._paths = PathTable(self._paths.next)
+        self._path_epoch += 1
 
     def path(self, inode: Inode) -> bytes:
         """The inode's path relative to the source."""
         return self._paths.path(self.path_of(inode))
 
     def dictionary(
-        self, paths_known: int, streams_known: int, limit: int
+        self, last_path: int, last_stream: int, limit: int
     ) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]:
-        """The next paths and streams for a reader who knows the first so many; at most `limit` of each.
+        """The next paths and streams for a reader who was told those up to these ids, 0: none. At most `limit` of each.
 
-        Ids are given out in order. Path 0, the root, is not told to anybody: it takes no part in the count.
+        Ids are given out in order; those that are no longer in use are passed over. Nobody is told of the root, 0.
         """
-        paths = range(paths_known + 1, min(paths_known + 1 + limit, len(self._paths)))
-        processes = self._processes[streams_known : streams_known + limit]
+        end = self._paths.next
+        first_path = max(last_path + 1, end - len(self._paths) + 1)
+        first_stream = max(last_stream + 1, self._first_stream)
+        at = first_stream - self._first_stream
         return (
-            [(path, self._paths.parent(path), self._paths.name(path)) for path in paths],
-            [(streams_known + 1 + number, *process) for number, process in enumerate(processes)],
+            [
+                (path, self._paths.parent(path), self._paths.name(path))
+                for path in range(first_path, min(first_path + limit, end))
+            ],
+            [(first_stream + n, *process) for n, process in enumerate(self._processes[at : at + limit])],
         )
 
     def moved(self) -> None:
@@ -143,7 +165,10 @@ class Recorder:
         key = _process_of(pid)
         stream = self._streams.get(key)
         if stream is None:
-            stream = len(self._streams) + 1
+            if len(self._processes) >= _STREAMS_MAX:
+                self._first_stream += len(self._processes)
+                self._streams, self._processes, self._stream_of_pid = {}, [], {}
+            stream = self._first_stream + len(self._processes)
             self._streams[key] = stream
             self._processes.append(key)
             self._new_streams.append((stream, *key))

@@ -192,7 +192,7 @@ def hash_order(name: bytes) -> int:
 def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[bytes] | None = None) -> Result:
     """One run of a recording through the engine, as a mount that was just mounted sends it."""
     result = Result("network" if engine.ranker else "rules", recording.name)
-    engine.begin_session()
+    engine.begin_session(len(recording.paths))
     named_paths, named_streams = 1, 0
     streams = list(recording.streams.values())
     listed: set[int] = set()

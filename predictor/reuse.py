@@ -6,7 +6,7 @@ be there when it is used.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from predictor.candidates.cursor import Cursor
 from predictor.candidates.directory import Directories
@@ -32,6 +32,17 @@ class Reuse:
         self._ahead: dict[int, float] = {}  # expected by cursors when scores() was asked
         self.uses: OrderedDict[int, tuple[int, int]] = OrderedDict()  # path -> (visits, when last)
         self.counts: list[list[float]] = [[2.0, 1.0] for _ in range(8)]  # by log2 of visits: visits, visited again
+
+    def paths(self) -> Iterator[int]:
+        """The paths that are remembered."""
+        yield from self.uses
+        yield from self._touched
+        yield from self._ahead
+
+    def forget_older_half(self) -> None:
+        """Forgets those that were visited longest ago."""
+        for _ in range(len(self.uses) // 2):
+            self.uses.popitem(last=False)
 
     def visits(self, path: int) -> int:
         """How often `path` was visited, as far as is remembered."""

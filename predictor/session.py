@@ -1,30 +1,39 @@
 """What the numbers mean that a mount sends: they are its own, and start anew with each mount.
 
-A frame that named a number may have been dropped; what is sent under it then stands for nothing.
+A frame that named a number may have been dropped; what is sent under it then stands for nothing. Numbers that were
+neither named nor used for long are forgotten, as `predictor.events` says: the mount gives new ones before that.
 """
 
-from predictor.events import ROOT, PathTable
+from collections.abc import Iterator
+
+from predictor.events import ROOT, STREAMS_IN_USE, PathTable
+from predictor.recent import Recent
 from predictor.streams import StreamState
 
 
 class Session:
     """One mount's path and stream ids, and what they stand for here."""
 
-    def __init__(self, paths: PathTable) -> None:
-        self._paths = paths
-        self._path_ids: dict[int, int] = {ROOT: ROOT}
-        self._processes: dict[int, tuple[int, str]] = {}
+    def __init__(self, paths: PathTable, paths_in_use: int) -> None:
+        """`paths_in_use`: how many the mount may speak of; a recording that names each once, for good, of all."""
+        self._table = paths
+        self._paths: Recent[int, int] = Recent(paths_in_use)
+        self._processes: Recent[int, tuple[int, str]] = Recent(STREAMS_IN_USE)
         self._streams: dict[int, StreamState] = {}
 
     def name_path(self, number: int, parent: int, name: bytes) -> None:
         """`number` stands for `name` in the directory that `parent` stands for."""
-        known = self._path_ids.get(parent)
+        known = self.path(parent)
         if known is not None:
-            self._path_ids[number] = self._paths.intern(known, name)
+            self._paths[number] = self._table.intern(known, name)
 
     def path(self, number: int) -> int | None:
         """The path id, or None where nothing is known under that number."""
-        return self._path_ids.get(number)
+        return self._paths.get(number) if number else ROOT
+
+    def paths(self) -> Iterator[int]:
+        """The path ids that the mount may still speak of."""
+        return self._paths.values()
 
     def name_process(self, number: int, tgid: int, command: str) -> None:
         """`number` stands for this process from now on."""

@@ -4,14 +4,16 @@ Ids in the arrays are those of the path table in the same snapshot. Arrays from 
 taken from them; `ValueError` or `KeyError` says that they make no sense.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from predictor.candidates.directory import Directories
 from predictor.candidates.history import History
 from predictor.candidates.successors import alone, pair, within
-from predictor.events import PathTable
+from predictor.events import ROOT, PathTable
 from predictor.tracker import HORIZONS
 
 if TYPE_CHECKING:
@@ -27,22 +29,66 @@ PATH_BYTES_MAX = 4096
 
 def take(engine: "Engine", visits: int, with_examples: bool) -> Arrays:
     """The engine's memory, with the latest `visits` visits of its history."""
-    arrays: Arrays = {}
-    arrays |= _paths(engine.paths)
-    arrays |= _history(engine.history, visits)
-    successors = np.array(engine.successors.rows(), np.int64).reshape(-1, 3)
-    arrays["successors"] = successors
-    arrays["sizes"] = np.array(list(engine.sizes.items()), np.int64).reshape(-1, 2)
-    arrays["uses"] = np.array([(p, n, at) for p, (n, at) in engine.reuse.uses.items()], np.int64).reshape(-1, 3)
+    history = _history(engine.history, visits)
+    is_cut = visits < engine.history.end - engine.history.first or len(engine.paths) > PATHS_MAX
+    paths = _Kept(engine.paths, _lineages(engine.paths, history["visit_path"]) if is_cut else engine.paths)
+    arrays: Arrays = paths.arrays() | history
+    arrays["visit_path"] = paths.rows(history["visit_path"]).astype(np.uint32)
+    # Contexts are hashes of ids and cannot be renumbered: those of a table with gaps are counted again from the visits.
+    successors = engine.successors.rows() if paths.is_whole else []
+    arrays["successors"] = np.array(successors, np.int64).reshape(-1, 3)
+    arrays["sizes"] = paths.table([*engine.sizes.items()], 2)
+    arrays["uses"] = paths.table([(path, n, at) for path, (n, at) in engine.reuse.uses.items()], 3)
     arrays["reuse"] = np.array(engine.reuse.counts, np.float64)
     arrays["clock"] = np.array([engine.counters["visits"]], np.int64)
     arrays["commands"] = _text([*engine.processes.commands])
     arrays |= take_tables(engine)
-    arrays |= engine.directories.arrays()
+    directories = (Directories(0) if is_cut else engine.directories).arrays()
+    directories["directories"][:, 0] = paths.rows(directories["directories"][:, 0])
+    directories["directory_children"] = paths.rows(directories["directory_children"]).astype(np.uint32)
+    arrays |= directories
     if with_examples:
         arrays |= {f"example_{name}": array for name, array in engine.examples.arrays().items()}
-    is_cut = visits < engine.history.end - engine.history.first
-    return _pruned(arrays) if is_cut or len(engine.paths) > PATHS_MAX else arrays
+    return arrays
+
+
+class _Kept:
+    """The paths of a snapshot: rows 0, 1... of its path table, parents before their children."""
+
+    def __init__(self, table: PathTable, ids: Iterable[int]) -> None:
+        self._table = table
+        self._ids = np.array(sorted(ids), np.int64)  # of a parent is lower: it was named first
+        self.is_whole = len(self._ids) == table.next
+
+    def rows(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """The rows of these ids, which are all there."""
+        return np.searchsorted(self._ids, ids)
+
+    def table(self, rows: list[tuple[int, ...]], width: int) -> npt.NDArray[np.int64]:
+        """An array of those of these rows whose path, their first column, is kept."""
+        array = np.array(rows, np.int64).reshape(-1, width)
+        array = array[np.isin(array[:, 0], self._ids)]
+        array[:, 0] = self.rows(array[:, 0])
+        return array
+
+    def arrays(self) -> Arrays:
+        ids = self._ids[1:].tolist()
+        names = [self._table.name(path) for path in ids]
+        return {
+            "path_parents": self.rows(np.array([self._table.parent(path) for path in ids], np.int64)).astype(np.uint32),
+            "path_lengths": np.array([len(name) for name in names], np.uint16),
+            "path_names": np.frombuffer(b"".join(names), np.uint8),
+        }
+
+
+def _lineages(table: PathTable, paths: npt.NDArray[Any]) -> set[int]:
+    """These paths, and the directories that they lie in."""
+    found = {ROOT}
+    for path in np.unique(paths).tolist():
+        while path not in found:
+            found.add(path)
+            path = table.parent(path)
+    return found
 
 
 def take_tables(engine: "Engine") -> Arrays:
@@ -57,33 +103,6 @@ def take_tables(engine: "Engine") -> Arrays:
         arrays[f"{name}_names"] = np.frombuffer(b"\0".join(names), np.uint8)
         arrays[f"{name}_rows"] = np.array(numbers, np.float64).reshape(-1, width)
     return arrays
-
-
-def _pruned(arrays: Arrays) -> Arrays:
-    """The same memory with only the paths that its visits name. Successors are left out: they are counted again."""
-    parents = np.concatenate([[0], arrays["path_parents"]]).astype(np.int64)
-    keep = np.zeros(len(parents), np.bool_)
-    level = np.unique(arrays["visit_path"].astype(np.int64))
-    while not keep[level].all():
-        keep[level] = True
-        level = np.unique(parents[level])
-    keep[0] = True
-    number = np.cumsum(keep) - 1  # old id -> new id, where kept
-    lengths = np.concatenate([[0], arrays["path_lengths"]]).astype(np.int64)
-    pruned = dict(arrays)
-    pruned["path_parents"] = number[parents[keep][1:]].astype(np.uint32)
-    pruned["path_lengths"] = lengths[keep][1:].astype(np.uint16)
-    pruned["path_names"] = arrays["path_names"][np.repeat(keep, lengths)]
-    pruned["visit_path"] = number[arrays["visit_path"].astype(np.int64)].astype(np.uint32)
-    pruned["successors"] = np.zeros((0, 3), np.int64)
-    for name in ("sizes", "uses"):
-        table = np.asarray(arrays[name], np.int64)
-        table = table[keep[table[:, 0]]]
-        table[:, 0] = number[table[:, 0]]
-        pruned[name] = table
-    pruned |= {"directories": np.zeros((0, 7), np.int64), "directory_children": np.zeros(0, np.uint32)}
-    pruned["directory_folders"] = np.zeros(0, np.uint8)
-    return pruned
 
 
 def _count_successors(engine: "Engine") -> None:
@@ -141,15 +160,6 @@ def give_back_tables(engine: "Engine", arrays: Arrays) -> None:
             load(text.split(b"\0") if len(rows) else [], rows.tolist())
 
 
-def _paths(paths: PathTable) -> Arrays:
-    names = [paths.name(number) for number in range(1, len(paths))]
-    return {
-        "path_parents": np.array([paths.parent(number) for number in range(1, len(paths))], np.uint32),
-        "path_lengths": np.array([len(name) for name in names], np.uint16),
-        "path_names": np.frombuffer(b"".join(names), np.uint8),
-    }
-
-
 def _load_paths(paths: PathTable, arrays: Arrays) -> None:
     parents = np.asarray(arrays["path_parents"], np.int64)
     lengths = np.asarray(arrays["path_lengths"], np.int64)
@@ -166,14 +176,14 @@ def _load_paths(paths: PathTable, arrays: Arrays) -> None:
         start = end
 
 
-def _history(history: History, visits: int) -> Arrays:
+def _history(history: History, visits: int) -> dict[str, npt.NDArray[Any]]:
     first = max(history.first, history.end - visits)
     slots = np.arange(first, history.end) % history.capacity
     ranges = [history.ranges[slot] for slot in slots.tolist()]
     flat = [interval for each in ranges for interval in each]
     links = np.frombuffer(history.next, np.int64)[slots], np.frombuffer(history.previous, np.int64)[slots]
     return {
-        "visit_path": np.frombuffer(history.path, np.int64)[slots].astype(np.uint32),
+        "visit_path": np.frombuffer(history.path, np.int64)[slots],
         "visit_command": np.frombuffer(history.command, np.int64)[slots].astype(np.uint32),
         "visit_next": _relative(links[0], first),
         "visit_previous": _relative(links[1], first),

@@ -1,6 +1,7 @@
 """A running stream's state: where it is, which past it replays, how it reads its files. O(1) memory each."""
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 
 from predictor.baselines.readahead import Readahead
 from predictor.candidates.derived import Split
@@ -67,6 +68,13 @@ class StreamState:
         self.visits = 0
         self.ranked_at = -1
         self.unranked: deque[int] = deque(maxlen=UNRANKED)  # paths visited since the last ranking, the last one too
+
+    def paths(self) -> Iterator[int]:
+        """The paths whose names it may ask for."""
+        yield from self.recent
+        yield from self.unranked
+        yield from (path for _, (path, *_) in self.trail)
+        yield from (path for path in (self.path, self.before) if path >= 0)
 
     def readahead(self, path: int, size: int) -> Readahead:
         """The readahead state of one of its files."""

@@ -26,7 +26,8 @@ import numpy.typing as npt
 import xxhash
 import zstandard
 
-from predictor.events import ACCESS, ROOT, PathTable, Stream
+from predictor.events import ACCESS, PATHS_IN_USE, ROOT, STREAMS_IN_USE, PathTable, Stream
+from predictor.recent import Recent
 
 MAGIC = b"LLMFSTRC"
 VERSION = 1
@@ -73,8 +74,8 @@ class TraceWriter:
         self._limit_bytes = limit_bytes
         self._segment_bytes = max(SEGMENT_MIN_BYTES, min(SEGMENT_MAX_BYTES, limit_bytes // 8))
         self._compressor = zstandard.ZstdCompressor(level=3)
-        self._paths: dict[int, tuple[int, bytes]] = {}
-        self._streams: dict[int, tuple[int, str]] = {}
+        self._paths: Recent[int, tuple[int, bytes]] = Recent(PATHS_IN_USE)
+        self._streams: Recent[int, tuple[int, str]] = Recent(STREAMS_IN_USE)
         self._waiting: list[Records] = []
         self._waiting_records = 0
         self._file: BinaryIO | None = None
@@ -87,7 +88,7 @@ class TraceWriter:
         self._next = max(numbers, default=0) + 1
         self._current = Path()
         self._new_paths: dict[int, tuple[int, bytes]] = {}
-        self._new_streams: set[int] = set()
+        self._new_streams: dict[int, tuple[int, str]] = {}
         self._sizes = {path: path.stat().st_size for path in segments(self._directory)}
 
     def append(
@@ -135,11 +136,22 @@ class TraceWriter:
         """Which records name a path and a stream that are known: the others would make a segment unreadable."""
         paths, place = np.unique(records["path"], return_inverse=True)
         streams, stream_place = np.unique(records["stream"], return_inverse=True)
-        has_path = np.array([path == ROOT or path in self._paths for path in paths.tolist()], np.bool_)
-        has_stream = np.array([stream in self._streams for stream in streams.tolist()], np.bool_)
+        has_path = np.array([self._lineage(path) is not None for path in paths.tolist()], np.bool_)
+        has_stream = np.array([self._streams.get(stream) is not None for stream in streams.tolist()], np.bool_)
         is_named = has_path[place] & has_stream[stream_place] if len(records) else np.zeros(0, np.bool_)
         self.dropped_records += len(records) - int(is_named.sum())
         return is_named
+
+    def _lineage(self, path: int) -> list[tuple[int, int, bytes]] | None:
+        """A path and the directories that it lies in, [id, parent, name], itself first; None where one is unknown."""
+        lineage = []
+        while path != ROOT:
+            entry = self._paths.get(path)
+            if entry is None:
+                return None
+            lineage.append((path, *entry))
+            path = entry[0]
+        return lineage
 
     def _write(self, records: Records) -> None:
         chunk = self._chunk(records)
@@ -161,25 +173,25 @@ class TraceWriter:
         self._file.write(chunk)
         self._written_bytes += len(chunk)
         self._sizes[self._current] = self._written_bytes
+        if len(self._named_paths) > PATHS_IN_USE:
+            self._named_paths.clear()  # what is used on is named once more
         self._named_paths.update(self._new_paths)
         self._named_streams.update(self._new_streams)
 
     def _chunk(self, records: Records) -> bytes:
         new_paths: dict[int, tuple[int, bytes]] = {}
         for number in np.unique(records["path"]).tolist():
-            lineage = []
-            while number not in self._named_paths and number not in new_paths and number in self._paths:
-                lineage.append(number)
-                number = self._paths[number][0]
-            for entry in reversed(lineage):
-                new_paths[entry] = self._paths[entry]
-        streams = [n for n in np.unique(records["stream"]).tolist() if n in self._streams]
+            if number not in self._named_paths and number not in new_paths:
+                for path, parent, name in reversed(self._lineage(number) or ()):
+                    if path not in self._named_paths:
+                        new_paths[path] = (parent, name)
         self._new_paths = new_paths
-        self._new_streams = {n for n in streams if n not in self._named_streams}
+        streams = {number: self._streams.get(number) for number in np.unique(records["stream"]).tolist()}
+        self._new_streams = {n: s for n, s in streams.items() if s is not None and n not in self._named_streams}
         raw = msgpack.packb(
             [
                 [[number, parent, name] for number, (parent, name) in new_paths.items()],
-                [[number, *self._streams[number]] for number in sorted(self._new_streams)],
+                [[number, *process] for number, process in sorted(self._new_streams.items())],
                 records.view("u1").reshape(len(records), ACCESS.itemsize).T.tobytes(),
             ]
         )

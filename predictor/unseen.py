@@ -67,6 +67,10 @@ class Unseen:
         self._waiting.clear()
         self._listing.clear()
 
+    def paths(self) -> Iterator[int]:
+        """The paths whose names it may ask for."""
+        return (path for _, path in self._waiting.values())
+
     def settle(self) -> None:
         """Counts what is under way, so that it can be kept."""
         self.cohorts.settle(keep=True)

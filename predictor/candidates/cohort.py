@@ -18,6 +18,9 @@ from predictor.candidates.directory import Directories, Directory, extension_of
 from predictor.events import PathTable
 
 COHORTS_MAX = 2048
+USED_MAX = 1 << 17
+"""Files of all cohorts together that are known to have been used."""
+
 CLASSES_MAX = 4096
 SETTLED_AFTER = 192
 """Visits of the command's programs without a use, after which a cohort counts as an instance of its class."""
@@ -48,7 +51,7 @@ class _Cohort:
         self.began = now  # visits of the command's programs
         self.last = now
         self.files = 0  # of this extension, by the latest listing
-        self.files_of: list[int] | None = None  # that listing
+        self.files_of = -1  # the version of that listing
         self.counted = 0  # of `used`, in the class's totals
 
 
@@ -59,6 +62,7 @@ class Cohorts:
         self._paths = paths
         self._directories = directories
         self._cohorts: OrderedDict[tuple[int, int, bytes], _Cohort] = OrderedDict()
+        self._used = 0  # files, of all cohorts
         self.classes: dict[Class, list[float]] = {}  # used, files
 
     def use(self, command: int, now: int, path: int, extension: bytes | None = None) -> None:
@@ -71,10 +75,14 @@ class Cohorts:
         if cohort is None:
             cohort = self._cohorts[key] = _Cohort(now)
             if len(self._cohorts) > COHORTS_MAX:
-                self._settle(*self._cohorts.popitem(last=False))
+                self._forget_oldest()
         else:
             self._cohorts.move_to_end(key)
-        cohort.used.add(path)
+        if path not in cohort.used:
+            cohort.used.add(path)
+            self._used += 1
+            while self._used > USED_MAX and len(self._cohorts) > 1:
+                self._forget_oldest()
         cohort.last = now
         oldest = next(iter(self._cohorts))
         while oldest[1] == command and now - self._cohorts[oldest].last > SETTLED_AFTER:
@@ -130,8 +138,8 @@ class Cohorts:
         return (list(state.folders)[:AT_ONCE], chance) if chance >= least else ([], chance)
 
     def _count_files(self, cohort: _Cohort, directory: Directory, extension: bytes) -> int:
-        if cohort.files_of is not directory.listed:
-            cohort.files_of = directory.listed
+        if cohort.files_of != directory.version:
+            cohort.files_of = directory.version
             if extension == FOLDERS:
                 cohort.files = len(directory.folders)
             else:
@@ -151,6 +159,11 @@ class Cohorts:
             used, files = self.classes.get(key, (0.0, 0.0))
             believed = (used + STRENGTH * believed) / (files + STRENGTH)
         return believed
+
+    def _forget_oldest(self) -> None:
+        key, cohort = self._cohorts.popitem(last=False)
+        self._used -= len(cohort.used)
+        self._settle(key, cohort)
 
     def _settle(self, key: tuple[int, int, bytes], cohort: _Cohort) -> None:
         parent, command, extension = key
@@ -185,6 +198,7 @@ class Cohorts:
                 self._settle(key, cohort)
         if not keep:
             self._cohorts.clear()
+            self._used = 0
 
     def rows(self) -> tuple[list[bytes], list[tuple[float, ...]]]:
         """What is kept: an extension a row, and (command, size, used, files)."""

@@ -68,7 +68,7 @@ class Cursor:
         self._ahead: dict[int, int] = {}  # path -> the first ordinal at which it is due
         self._again: dict[int, int] = {}  # path -> the second one
         self._passed: dict[int, None] = {}  # skipped lately: a reordered access is no miss
-        self._fresh: list[tuple[int, int]] = []  # (ordinal, position), not proposed yet
+        self._fresh: deque[tuple[int, int]] = deque(maxlen=WINDOW_PROVEN)  # (ordinal, position), not proposed yet
         self._extend()
 
     @property
@@ -160,9 +160,8 @@ class Cursor:
         if not self._fresh:
             return []
         reached = self._pending[0][0] if self._pending else self._ordinal + 1
-        taken = [(max(1, o - reached + 1), p) for o, p in self._fresh[:limit] if o >= reached]
-        del self._fresh[:limit]
-        return taken
+        fresh = [self._fresh.popleft() for _ in range(min(limit, len(self._fresh)))]
+        return [(max(1, o - reached + 1), p) for o, p in fresh if o >= reached]
 
     def upcoming(self, limit: int) -> list[int]:
         """The next positions in the window."""

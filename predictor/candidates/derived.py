@@ -104,7 +104,11 @@ class Derived:
 
     def _count(self, is_forwards: bool, command: int, suffix: bytes, template: Template) -> None:
         for who in (command, ANY):
-            known = self.templates.setdefault((is_forwards, who, suffix), {})
+            known = self.templates.get((is_forwards, who, suffix))
+            if known is None:
+                if len(self.templates) >= 2 * KINDS_MAX:  # of streams that ended before their kind was tried
+                    self.templates = {kind: each for kind, each in self.templates.items() if kind in self.kinds}
+                known = self.templates[is_forwards, who, suffix] = {}
             known[template] = known.get(template, 0.0) + 1.0
             if len(known) > TEMPLATES:
                 del known[min(known, key=known.__getitem__)]

@@ -6,11 +6,14 @@ directory, the names as they were last listed and the children that were read in
 everything was read and something is read again, the epoch rolls over.
 
 Files that were never seen are proposed too: that is what the other sources cannot do. Bounded: `NAMES_MAX` names a
-directory, `DIRECTORIES_MAX` directories.
+directory, `DIRECTORIES_MAX` directories, and the names of all of them together.
 """
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +50,7 @@ class Directory:
         "reads",
         "steps",
         "unread",
+        "version",
         "walk",
         "whole",
     )
@@ -63,10 +67,17 @@ class Directory:
         self.walk = 0.0  # how often lately the next child visited was a proposed sibling
         self.whole = 0  # files read to their end, minus files that were not
         self.folders: set[int] = set()  # children that are directories
+        self.version = 0  # of the listing: no two listings have the same
+
+    @property
+    def size(self) -> int:
+        """Names in memory."""
+        return len(self.listed) + len(self.read)
 
     def set_children(self, children: list[int]) -> None:
         """The directory was listed."""
         self.listed = children
+        self.version = next(_VERSIONS)
         self.place = {child: index for index, child in enumerate(children)}
         self._natural = None
         self.unread = {child: None for child in children if child not in self.read and child not in self.folders}
@@ -88,7 +99,7 @@ class Directory:
             self.reads += 1
             self.read[child] = None
             if len(self.read) > NAMES_MAX:
-                del self.read[next(iter(self.read))]
+                self.read = dict.fromkeys(islice(self.read, NAMES_MAX // 2, None))
         elif len(self.read) >= SET_AFTER and len(self.unread) <= len(self.read) // 32:
             self.epochs += 1  # read again, with (nearly) nothing left: the next epoch began
             self.unread = dict.fromkeys(self.listed) if self.listed else dict(self.read)
@@ -130,18 +141,23 @@ class Directory:
         return self._natural
 
 
-class Directories:
-    """All directories' states, the least recently used forgotten beyond DIRECTORIES_MAX."""
+_VERSIONS = count(1)
 
-    def __init__(self) -> None:
+
+class Directories:
+    """All directories' states, the least recently used forgotten beyond DIRECTORIES_MAX or `names_max` names."""
+
+    def __init__(self, names_max: int) -> None:
         self._states: OrderedDict[int, Directory] = OrderedDict()
+        self._names_max = names_max
+        self._names = 0
 
     def get(self, path: int) -> Directory:
         state = self._states.get(path)
         if state is None:
             state = self._states[path] = Directory()
             if len(self._states) > DIRECTORIES_MAX:
-                self._states.popitem(last=False)
+                self._forget_oldest()
         else:
             self._states.move_to_end(path)
         return state
@@ -149,7 +165,42 @@ class Directories:
     def find(self, path: int) -> Directory | None:
         return self._states.get(path)
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    def listed(self, path: int, children: list[int], folders: set[int]) -> None:
+        """The directory `path` was listed: its children's ids in order, and which of them are directories."""
+        state = self.get(path)
+        before = state.size
+        state.folders = folders
+        state.set_children(children)
+        self._grown(state.size - before)
+
+    def used(self, path: int, child: int) -> None:
+        """The data of a child of `path` was used."""
+        state = self.get(path)
+        before = state.size
+        state.use(child)
+        self._grown(state.size - before)
+
+    def _grown(self, names: int) -> None:
+        self._names += names
+        while self._names > self._names_max and len(self._states) > 1:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._names -= self._states.popitem(last=False)[1].size
+
+    def forget_older_half(self) -> None:
+        """Forgets those that were used longest ago."""
+        for _ in range(len(self._states) // 2):
+            self._forget_oldest()
+
+    def paths(self) -> Iterator[int]:
+        """All directories and their children that are remembered."""
+        for path, state in self._states.items():
+            yield path
+            yield from state.listed
+            yield from state.read
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What is kept: the listings and how each directory is read, not where the current epoch stands."""
         states = list(self._states.items())
         children = [child for _, state in states for child in state.listed]
@@ -157,7 +208,7 @@ class Directories:
         rows = [(path, len(s.listed), s.reads, s.epochs, s.whole, s.steps, s.walk * 2**20) for path, s in states]
         return {
             "directories": np.array(rows, np.int64).reshape(-1, 7),
-            "directory_children": np.array(children, np.uint32),
+            "directory_children": np.array(children, np.int64),
             "directory_folders": np.packbits(np.array(folders, np.bool_)),
         }
 
@@ -172,14 +223,14 @@ class Directories:
         folders = np.unpackbits(np.asarray(arrays["directory_folders"], np.uint8), count=len(children)).tolist()
         listed = children.tolist()
         at = 0
-        for path, count, reads, epochs, whole, steps, walk in rows.tolist():
+        for path, length, reads, epochs, whole, steps, walk in rows.tolist():
+            own = listed[at : at + length]
+            flags = folders[at : at + length]
+            self.listed(path, own, {child for child, is_folder in zip(own, flags, strict=True) if is_folder})
             state = self.get(path)
-            own = listed[at : at + count]
-            state.folders = {child for child, is_folder in zip(own, folders[at : at + count], strict=True) if is_folder}
-            state.set_children(own)
             state.reads, state.epochs, state.whole = reads, epochs, whole
             state.steps, state.walk = steps, walk / 2**20
-            at += count
+            at += length
 
 
 def extension_of(name: bytes) -> bytes:

@@ -162,6 +162,10 @@ class History:
         found += [place for place in self._by_path.get(path, ()) if place != pair]
         return found
 
+    def paths(self) -> set[int]:
+        """All paths that were visited."""
+        return set(self._by_path)
+
     def latest(self, path: int) -> tuple[int, ...]:
         """The latest positions of `path`, newest first."""
         return self._by_path.get(path, ())

@@ -1,8 +1,12 @@
 """What came next, by counts: after this path, after these two, and after this path in programs of this name.
 
 Each context keeps at most four successors; a newcomer wears down the weakest until it takes its place (Misra and
-Gries), so counts follow change. Contexts are bounded: the one that was made first goes first.
+Gries), so counts follow change. Contexts are bounded, and a flood of files that are used once must not wash away what
+returns: of the contexts that were made first, one that came true again stays for another round, at half its counts.
 """
+
+from collections import OrderedDict
+from collections.abc import Iterator
 
 SUCCESSORS = 4
 CONTEXTS_MAX = 1 << 16
@@ -15,7 +19,7 @@ class Successors:
 
     def __init__(self, contexts_max: int = CONTEXTS_MAX) -> None:
         self._contexts_max = contexts_max
-        self._table: dict[int, Counts] = {}
+        self._table: OrderedDict[int, Counts] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._table)
@@ -25,7 +29,7 @@ class Successors:
         counts = self._table.get(context)
         if counts is None:
             if len(self._table) >= self._contexts_max:
-                del self._table[next(iter(self._table))]
+                self._make_room()
             self._table[context] = {path: 1}
         elif path in counts:
             counts[path] += 1
@@ -37,6 +41,19 @@ class Successors:
             if counts[weakest] <= 0:
                 del counts[weakest]
                 counts[path] = 1
+
+    def _make_room(self) -> None:
+        """Halving ends: it takes back what observing gave, so a round costs O(1) for each that was observed."""
+        while True:
+            context, counts = self._table.popitem(last=False)
+            again = {path: count // 2 for path, count in counts.items() if count > 1}
+            if not again:
+                return
+            self._table[context] = again
+
+    def paths(self) -> Iterator[int]:
+        """All successors; one may come several times."""
+        return (path for counts in self._table.values() for path in counts)
 
     def after(self, context: int) -> list[tuple[int, int, int]]:
         """(path, count, total of the context), the most frequent first."""

@@ -89,6 +89,55 @@ def test_renamed_directory_gives_what_is_below_it_other_paths() -> None:
     in_trio(test)
 
 
+def test_files_without_end_take_bounded_memory_and_get_numbers_that_their_reader_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llmfs.recorder._PATHS_MAX", 100)
+
+    def test() -> None:
+        names: dict[int, tuple[int, bytes]] = {}
+        resolved: list[bytes] = []
+
+        def take(batch: Batch) -> None:
+            paths, _, _ = batch
+            for number, parent, name in paths:
+                assert number not in names  # never given twice
+                names[number] = (parent, name)
+            for number in np.frombuffer(batch[2], ACCESS)["path"].tolist():
+                assert names[number][0] in names
+                resolved.append(names[number][1])
+
+        recorder = Recorder(take)
+        directory = inode(2, (inode(ROOT_ID, None), b"d"))
+        used = [b"%d" % (number if number % 3 else 0) for number in range(1000)]
+        for name in used:
+            recorder.record(Op.LOOKUP, Tier.CACHE, recorder.child_of(directory, name), 1, 0.0)
+            assert len(recorder._paths) <= 103
+        recorder.flush()
+        assert resolved == used
+        told, _ = recorder.dictionary(0, 0, 1000)
+        assert (directory.path_id, ROOT, b"d") in told and 50 < len(told) <= 103
+        assert recorder.dictionary(told[-2][0], 0, 1000)[0] == told[-1:]
+
+    in_trio(test)
+
+
+def test_processes_without_end_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmfs.recorder._STREAMS_MAX", 10)
+    monkeypatch.setattr("llmfs.recorder._process_of", lambda pid: (pid, "sh"))
+
+    def test() -> None:
+        recorder = Recorder(lambda batch: None)
+        assert [recorder.stream_of(pid) for pid in range(1, 96)] == list(range(1, 96))
+        assert recorder.stream_of(95) == 95 and recorder.stream_of(1) == 96
+        assert recorder.dictionary(0, 0, 100)[1] == [(number, number, "sh") for number in range(91, 96)] + [
+            (96, 1, "sh")
+        ]
+        assert recorder.dictionary(0, 95, 100)[1] == [(96, 1, "sh")]
+
+    in_trio(test)
+
+
 def test_path_of_a_file_deeper_than_the_stack() -> None:
     def test() -> None:
         recorder = Recorder(lambda batch: None)

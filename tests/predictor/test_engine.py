@@ -185,16 +185,75 @@ def test_records_whose_names_were_lost_are_counted_and_skipped() -> None:
 
 
 def test_every_table_stays_bounded() -> None:
-    limits = Limits(history=256, streams=8, groups=4, outstanding=64)
+    limits = Limits(
+        paths=2048,
+        paths_in_use=256,
+        history=256,
+        uses=512,
+        contexts=512,
+        names=256,
+        streams=8,
+        groups=4,
+        outstanding=64,
+    )
     engine = Engine(limits)
-    mount = Mount()
+    mount = Mount(paths_in_use=200)
     for number in range(3000):
         mount.read_file(f"d{number % 50}/f{number}", tgid=number % 30, command=f"c{number % 9}")
         mount.send(engine)
-    assert len(engine.reuse.uses) <= 2 * limits.history
+    assert len(engine.reuse.uses) <= limits.uses
+    assert len(engine.paths) <= limits.paths + 10
+    assert len(engine.sizes) <= len(engine.paths)
     assert len(engine.tracker) <= 40_000
     assert engine.history.end - engine.history.first <= limits.history
     assert len(engine.scores()) <= 1024
+
+
+FLOODED = Limits(
+    paths=2000, paths_in_use=200, history=1024, uses=512, contexts=512, names=256, streams=8, groups=4, outstanding=64
+)
+
+
+def flood(engine: Engine, mount: Mount, first: int, files: int) -> None:
+    """New files, each in use once; of every fiftieth directory the names are listed."""
+    for number in range(first, first + files):
+        if number % 500 == 0:
+            mount.list_directory(engine, f"flood/d{number // 10}", [f"f{n}" for n in range(number, number + 10)])
+        mount.read_file(f"flood/d{number // 10}/f{number}", tgid=2, command="find")
+        if number % 20 == 0:
+            mount.send(engine)
+    mount.send(engine)
+
+
+def test_a_working_set_is_planned_while_a_flood_of_other_files_passes() -> None:
+    engine, mount = Engine(FLOODED), Mount(paths_in_use=150)
+    for turn in range(12):
+        items: list[PlanItem] = []
+        for op, path, offset, length in start_of_a_program(40):
+            mount.add(op, path, offset, length, tgid=100 + turn)
+            items += mount.send(engine)
+        if turn > 2:
+            assert covered(items, wanted(40)) > 0.8
+        flood(engine, mount, turn * 500, 500)
+    assert len(engine.paths) < 1.2 * FLOODED.paths < 12 * 500
+    assert engine.counters["unknown"] == 0
+
+
+def test_every_planned_and_scored_path_is_one_that_was_seen_though_others_were_forgotten() -> None:
+    engine, mount = Engine(FLOODED), Mount(paths_in_use=150)
+    chance = random.Random(5)
+    for turn in range(6000):
+        number = chance.choice((turn, chance.randrange(turn + 1), chance.randrange(50)))
+        if turn % 40 == 0:
+            folder = number // 20
+            mount.list_directory(engine, f"d{folder}", [f"f{n}.x" for n in range(folder * 20, folder * 20 + 20)])
+        mount.read_file(f"d{number // 20}/f{number}.x", tgid=turn % 13, command=f"c{turn % 7}")
+        found = {item.path for item in mount.send(engine)} | {path for path, _ in engine.scores()}
+        for path in found:
+            folder, _, name = path.decode().partition("/")
+            assert not name or int(name[1:-2]) // 20 == int(folder[1:])
+    assert engine.counters["unknown"] == 0
+    assert mount.paths.next > len(engine.paths) + 1000
 
 
 def test_scores_are_probabilities_and_favour_what_returns() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from predictor import state
 from predictor.engine import Engine
-from tests.predictor.test_engine import second_run
+from tests.predictor.test_engine import FLOODED, flood, second_run
 from tests.predictor.workload import Mount, covered, run_program, wanted
 
 
@@ -45,6 +45,25 @@ def test_everything_comes_back_as_it_was(tmp_path: Path, learned: Engine) -> Non
             for name in before.files:
                 if not name.startswith("example"):
                     np.testing.assert_array_equal(before[name], again[name], err_msg=name)
+
+
+def test_a_state_whose_engine_has_forgotten_paths_comes_back(tmp_path: Path) -> None:
+    engine, mount = Engine(FLOODED), Mount(paths_in_use=150)
+    run_program(mount, engine, files=60)
+    flood(engine, mount, 0, 3000)
+    run_program(mount, engine, files=60, tgid=7)
+    run_program(mount, engine, files=60, tgid=8)
+    assert engine.paths.next > len(engine.paths)
+    state.save(engine, tmp_path)
+    loaded = state.load(tmp_path)
+    assert {loaded.paths.path(path) for path in loaded.paths} == {engine.paths.path(path) for path in engine.paths}
+    assert {loaded.paths.path(p): size for p, size in loaded.sizes.items()} == {
+        engine.paths.path(p): size for p, size in engine.sizes.items()
+    }
+    assert {loaded.paths.path(p): n for p, (n, _) in loaded.reuse.uses.items()} == {
+        engine.paths.path(p): n for p, (n, _) in engine.reuse.uses.items()
+    }
+    assert covered(second_run(loaded, accesses=300, files=60), wanted(60)) > 0.9
 
 
 def test_a_state_without_a_directory_is_empty(tmp_path: Path) -> None:

@@ -53,6 +53,24 @@ def test_each_segment_can_be_read_alone(tmp_path: Path) -> None:
             assert batch.streams[0].tgid == 123
 
 
+def test_names_that_were_told_long_ago_are_forgotten_and_the_trace_stays_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("predictor.trace.PATHS_IN_USE", 8)
+    monkeypatch.setattr("predictor.trace.CHUNK_RECORDS", 4)
+    with TraceWriter(tmp_path, 1 << 20) as writer:
+        writer.append([(1, 0, b"d"), (2, 0, b"lost"), (3, 2, b"child")], STREAMS, some(0))
+        for number in range(10, 100):
+            records = some(3)
+            records["path"] = [number, 1, number]
+            writer.append([(number, 1, b"%d" % number)], [], records)
+        records["path"] = [3, 2, 1]
+        writer.append([], [], records)
+        assert writer.dropped_records == 2  # the names of two were neither told nor used for long
+    found = [batch.paths.path(path) for batch in read_trace(tmp_path) for path in batch.records["path"].tolist()]
+    assert found == [name for n in range(10, 100) for name in (b"d/%d" % n, b"d", b"d/%d" % n)] + [b"d"]
+
+
 def test_the_directory_never_exceeds_its_limit_and_keeps_the_newest(tmp_path: Path) -> None:
     limit = 400_000
     with TraceWriter(tmp_path, limit) as writer:

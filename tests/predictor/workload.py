@@ -13,9 +13,13 @@ SECOND = 10**9
 
 
 class Mount:
-    """One mount's session: numbers paths and streams, keeps time, sends batches."""
+    """One mount's session: numbers paths and streams, keeps time, sends batches.
 
-    def __init__(self, start_s: int = 1_000_000) -> None:
+    Beyond `paths_in_use` paths it numbers them anew, as the recorder of a mount does.
+    """
+
+    def __init__(self, start_s: int = 1_000_000, paths_in_use: int = 1 << 15) -> None:
+        self._paths_in_use = paths_in_use
         self.paths = PathTable()
         self.now_ns = start_s * SECOND
         self._named = 1
@@ -55,8 +59,10 @@ class Mount:
 
     def take(self) -> tuple[list[list[object]], list[list[object]], Records]:
         """What was added since the last call, as the arguments of `Engine.observe`."""
-        names = [[n, self.paths.parent(n), self.paths.name(n)] for n in range(self._named, len(self.paths))]
-        self._named = len(self.paths)
+        names = [[n, self.paths.parent(n), self.paths.name(n)] for n in range(self._named, self.paths.next)]
+        if len(self.paths) > self._paths_in_use:
+            self.paths = PathTable(self.paths.next)
+        self._named = self.paths.next
         streams = [list(stream) for stream in self._new_streams]
         self._new_streams = []
         records = np.array(self._rows, ACCESS)
@@ -71,9 +77,10 @@ class Mount:
     def list_directory(self, engine: Engine, path: str, names: list[str], folders: tuple[str, ...] = ()) -> None:
         """The program lists a directory."""
         self.add(Op.READDIR, path)
+        number = self.paths.intern_path(path.encode())
         self.send(engine)
         types = [4 if name in folders else 8 for name in names]
-        engine.listing(self.paths.intern_path(path.encode()), [name.encode() for name in names], types)
+        engine.listing(number, [name.encode() for name in names], types)
 
 
 def start_of_a_program(files: int = 300) -> Iterator[tuple[Op, str, int, int]]:
