@@ -23,6 +23,15 @@ class Outstanding:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def is_planned(self, path: int, want: Want, ranges: Ranges, now_ns: int) -> bool:
+        """Whether `admit` would refuse, for the same ranges as then."""
+        known = self._entries.get(path * 4 + want)
+        if known is None:
+            return False
+        since_ns, planned, is_used = known
+        is_fresh = now_ns - since_ns < (self._used_again_ns if is_used else self._planned_again_ns)
+        return is_fresh and (want is not Want.DATA or planned == ranges)
+
     def admit(self, path: int, want: Want, ranges: Ranges, now_ns: int) -> bool:
         """Whether this is worth planning now; if so it is remembered as planned."""
         key = path * 4 + want

@@ -129,19 +129,24 @@ class Planner:
         if self._chance(cursor, 16) < self._limits.min_score:
             return
         history = self._history
-        chances: dict[int, float] = {}  # by bucket: most of a window shares a few
+        first, end, capacity = history.first, history.end, history.capacity
+        is_planned, now_ns = self._outstanding.is_planned, self.now_ns
+        chances: dict[int, tuple[float, list[Cell]]] = {}  # by bucket: most of a window shares a few
         for distance, position in cursor.take_fresh(limit):
-            if position not in history:
+            if not first <= position < end:
                 continue
-            slot = position % history.capacity
-            path = history.path[slot]
+            slot = position % capacity
+            path, flags, ranges = history.path[slot], history.flags[slot], history.ranges[slot]
+            want = _want(flags, ranges)
+            if is_planned(path, want, ranges, now_ns):
+                continue
             octave = distance.bit_length()
-            probability = chances.get(octave)
-            if probability is None:
-                probability = chances[octave] = self._chance(cursor, distance)
+            known = chances.get(octave)
+            if known is None:
+                cell = self._prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))
+                known = chances[octave] = (self._chance(cursor, distance), [cell])
+            probability, cells = known
             horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
-            flags, ranges = history.flags[slot], history.ranges[slot]
-            cells = [self._prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))]
             if self._add(path, flags, ranges, probability, horizon, "history", items, cells):
                 self._tracker.expect(Prediction(path, group, cells, None))
 
@@ -180,7 +185,7 @@ class Planner:
         items: deque[PlanItem],
         cells: Sequence[Cell],
     ) -> bool:
-        want = Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
+        want = _want(flags, ranges)
         if not self._outstanding.admit(path, want, ranges, self.now_ns):
             return False
         name = self._paths.path(path)
@@ -194,6 +199,10 @@ class Planner:
         for start, end in ranges:
             items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator))
         return True
+
+
+def _want(flags: int, ranges: Ranges) -> Want:
+    return Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
 
 
 def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:

@@ -138,22 +138,23 @@ class Cursor:
         return skipped
 
     def _extend(self) -> None:
-        history = self._history
-        while len(self._pending) < self.window:
-            if self._tail not in history:
+        history, pending, fresh, ahead = self._history, self._pending, self._fresh, self._ahead
+        first, end, capacity = history.first, history.end, history.capacity
+        tail, ordinal = self._tail, self._ordinal
+        for _ in range(self.window - len(pending)):
+            if not first <= tail < end:
                 break
-            following = self._tail + 1 if self._interleaved else history.next[self._tail % history.capacity]
-            if not following or following not in history:
+            following = tail + 1 if self._interleaved else history.next[tail % capacity]
+            if not first <= following < end:
                 break
-            self._tail = following
-            self._ordinal += 1
-            path = history.path[following % history.capacity]
-            self._pending.append((self._ordinal, following, path))
-            self._fresh.append((self._ordinal, following))
-            if path not in self._ahead:
-                self._ahead[path] = self._ordinal
-            else:
-                self._again.setdefault(path, self._ordinal)
+            tail = following
+            ordinal += 1
+            path = history.path[following % capacity]
+            pending.append((ordinal, following, path))
+            fresh.append((ordinal, following))
+            if ahead.setdefault(path, ordinal) != ordinal:
+                self._again.setdefault(path, ordinal)
+        self._tail, self._ordinal = tail, ordinal
 
     def take_fresh(self, limit: int) -> list[tuple[int, int]]:
         """(distance in visits, position) of what came into the window since the last call, nearest first."""

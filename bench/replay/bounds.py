@@ -1,0 +1,176 @@
+"""What no policy can beat: they know the recording's future.
+
+`OraclePlanner` prefetches what the programs need next, in that order, limited by the same source, carriers and share of
+the cache as everybody; with `Belady` beside it, which drops the block that is used last. `CandidateOracle` is a perfect
+ranking of the predictor's own candidates: all are proposed, however unlikely, and those that will be used are fetched.
+"""
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Callable
+
+from bench.replay.planners import EnginePlanner, NoPlanner
+from bench.replay.simulation import Simulation
+from bench.replay.workload import Workload
+from llmfs.blocks import BLOCK_BYTES
+from llmfs.config import Predictor
+from llmfs.policy.eviction import Resident
+from predictor import experience
+from predictor.engine import Engine
+from predictor.events import Op
+from predictor.limits import Limits
+from predictor.plan import PlanItem, Want
+
+NEVER = 1 << 62
+AHEAD_ACCESSES = 8192
+"""How far the oracle looks ahead for something to fetch."""
+
+WAITING = 64
+"""Wishes that it keeps waiting: enough for all carriers."""
+
+CANDIDATE_HORIZON = 4096
+"""A candidate counts as right if it is used within so many accesses of the recording."""
+
+_NAMES = frozenset({Op.LOOKUP, Op.GETATTR, Op.OPEN, Op.READLINK, Op.XATTR, Op.ABSENT})
+
+
+class Future:
+    """When each block and each path of a workload is used: indices of accesses, sorted."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._blocks: dict[tuple[int, int], list[int]] = {}
+        self._paths: dict[int, list[int]] = {}
+        for index, path in enumerate(workload.path):
+            self._paths.setdefault(path, []).append(index)
+            if workload.op[index] == Op.READ and workload.length[index]:
+                offset = workload.offset[index]
+                last = (offset + workload.length[index] - 1) // BLOCK_BYTES
+                for block in range(offset // BLOCK_BYTES, last + 1):
+                    self._blocks.setdefault((path, block), []).append(index)
+
+    def next_block(self, path: int, block: int, now: int) -> int:
+        """The first access after `now` that reads the block; NEVER."""
+        return _next(self._blocks.get((path, block), []), now)
+
+    def next_path(self, path: int, now: int) -> int:
+        """The first access after `now` of the path; NEVER."""
+        return _next(self._paths.get(path, []), now)
+
+
+def _next(places: list[int], now: int) -> int:
+    index = bisect_right(places, now)
+    return places[index] if index < len(places) else NEVER
+
+
+class OraclePlanner(NoPlanner):
+    """Knows what comes."""
+
+    def __init__(self) -> None:
+        super().__init__(Predictor.OFF)
+        self.name = "oracle"
+
+    def begin(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self._next = 0
+        self._again: list[int] = []
+        self._look_ahead()
+
+    def accessed(self, index: int) -> None:
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        simulation, workload = self.simulation, self.simulation.workload
+        self._next = max(self._next, simulation.issued + 1)
+        end = min(len(workload), simulation.issued + 1 + AHEAD_ACCESSES)
+        room = simulation.cache.eviction.capacity_bytes
+        while self._next < end and len(simulation.planning) < WAITING:
+            index = self._next
+            op = workload.op[index]
+            node = simulation.nodes[workload.path[index]]
+            if op == Op.READ and workload.length[index]:
+                if not simulation.planning.may_fetch_data(room):
+                    return
+                offset, length = workload.offset[index], workload.length[index]
+                simulation.wish(0, Want.DATA, node, offset, length, self.name, 1.0)
+            elif op == Op.READDIR:
+                simulation.wish(0, Want.LISTING, node, 0, 0, self.name, 1.0)
+            elif op in _NAMES and not node.is_known:
+                simulation.wish(0, Want.ATTRIBUTES, node, 0, 0, self.name, 1.0)
+            self._next += 1
+
+
+class Belady:
+    """Drops the block whose next use is furthest away (Belady, IBM Systems Journal 1966)."""
+
+    def __init__(self, capacity_bytes: int, next_use: Callable[[bytes], int]) -> None:
+        """`next_use(key)`: when the block is used next, as a number that grows."""
+        self.capacity_bytes = capacity_bytes
+        self.used_bytes = 0
+        self.next_use = next_use
+        self._resident: dict[bytes, Resident] = {}
+        self._order: list[tuple[int, bytes]] = []  # (-next use, key), entries of the past among them
+
+    def get(self, key: bytes) -> Resident | None:
+        return self._resident.get(key)
+
+    def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident:
+        """Takes in a block, or changes its size."""
+        resident = self._resident.get(key)
+        if resident is None:
+            resident = self._resident[key] = Resident(0, generator)
+        self.used_bytes += size_bytes - resident.size_bytes
+        resident.size_bytes = size_bytes
+        heapq.heappush(self._order, (-self.next_use(key), key))
+        return resident
+
+    def touch(self, key: bytes) -> Resident | None:
+        """The block was used."""
+        resident = self._resident.get(key)
+        if resident is not None:
+            heapq.heappush(self._order, (-self.next_use(key), key))
+        return resident
+
+    def forget(self, key: bytes) -> Resident | None:
+        resident = self._resident.pop(key, None)
+        if resident is not None:
+            self.used_bytes -= resident.size_bytes
+        return resident
+
+    def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]:
+        """Those to drop so that the rest fits."""
+        gone = []
+        while self.used_bytes > self.capacity_bytes and self._order:
+            at, key = heapq.heappop(self._order)
+            if key not in self._resident:
+                continue
+            now = self.next_use(key)
+            if now != -at:
+                heapq.heappush(self._order, (-now, key))  # it was used meanwhile
+                continue
+            resident = self.forget(key)
+            assert resident is not None
+            gone.append((key, resident))
+        return gone
+
+
+class CandidateOracle(EnginePlanner):
+    """The engine with every candidate let through, and those kept that come true."""
+
+    def __init__(self) -> None:
+        engine = Engine(Limits(min_score=0.0, min_score_unseen=0.0, min_score_names=0.0))
+        experience.give(engine)
+        super().__init__("candidate oracle", engine)
+
+    def begin(self, simulation: Simulation) -> None:
+        self._future = Future(simulation.workload)
+        super().begin(simulation)
+
+    def _plan(self) -> list[PlanItem]:
+        simulation = self.simulation
+        now = simulation.issued
+        kept = []
+        for item in super()._plan():
+            number = self._number(simulation.cache.tree.at(item.path))
+            if number is not None and self._future.next_path(number, now) <= now + CANDIDATE_HORIZON:
+                kept.append(item)
+        return kept

@@ -1,0 +1,610 @@
+"""One run of a workload through a cache, under a virtual clock.
+
+Everything that decides is the mount's own: `LocalRules`, `Planning`, `pages_to_fetch`, `Eviction`, and whatever planner
+sits where the predictor does. What is modelled here is what `metadata.py`, `content.py` and `prefetcher.py` do between
+them: names and blocks are known or asked of the source, each once at a time (single flight); prefetches are carried out
+by as many carriers as the mount has threads; a hit takes no time. Consistency takes none either: nobody else changes
+the source.
+
+Bytes of a prefetch count as used page by page, when a program reads them. The mount's own account, on which it stops
+what is in vain, is kept beside it block by block, as in the mount.
+"""
+
+import heapq
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bench.replay.outcome import Outcome
+from bench.replay.source import Arrival, Model, ModelledSource
+from bench.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
+from bench.replay.workload import Workload
+from llmfs.blocks import BLOCK_PAGES, PAGE_BYTES
+from llmfs.config import Predictor
+from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
+from llmfs.inodes import ListedName
+from llmfs.local_rules import LocalRules
+from llmfs.policy.eviction import Resident
+from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.planning import Job, Planning
+from predictor.baselines.readahead import Readahead
+from predictor.events import FLAG_WRITE, Op, Tier
+from predictor.plan import Want
+
+_NAME_OPS = frozenset({Op.LOOKUP, Op.GETATTR, Op.OPEN, Op.READLINK, Op.XATTR})
+_CHANGES = frozenset({Op.WRITE, Op.CREATE, Op.UNLINK, Op.RENAME, Op.SETATTR, Op.MKDIR, Op.RMDIR, Op.LINK})
+_FLIGHT_PAGES = FLIGHT_LIMIT_BYTES // PAGE_BYTES
+
+_ISSUE, _CALL = range(2)
+
+Steps = Generator[Arrival, None, None]
+
+
+class Eviction(Protocol):
+    """What decides which blocks stay (`llmfs.policy.eviction.Eviction`, or a rival or bound in its place)."""
+
+    used_bytes: int
+    capacity_bytes: int
+
+    def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident: ...
+
+    def touch(self, key: bytes) -> Resident | None: ...
+
+    def get(self, key: bytes) -> Resident | None: ...
+
+    def forget(self, key: bytes) -> Resident | None: ...
+
+    def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]: ...
+
+
+class Planner(Protocol):
+    """Who sits where the predictor does."""
+
+    name: str
+    rules: Predictor
+    """Which local rules are at work beside it."""
+
+    def begin(self, simulation: "Simulation") -> None:
+        """A run begins."""
+
+    def accessed(self, index: int) -> None:
+        """The access was answered."""
+
+    def listed(self, node: Node) -> None:
+        """A directory's names are known now."""
+
+    def became(self, node: Node, generator: str, was_used: bool, was_late: bool) -> None:
+        """What became of data that was fetched ahead."""
+
+    def score(self, key: bytes) -> float:
+        """The predicted probability that a block is used again."""
+
+
+@dataclass(slots=True)
+class Cache:
+    """What lasts from run to run: the files, and which of their blocks are resident."""
+
+    tree: Tree
+    eviction: Eviction
+    places: dict[bytes, tuple[Node, int]]
+    run: int = 0
+
+    @classmethod
+    def empty(cls, eviction: Eviction) -> "Cache":
+        return cls(Tree(), eviction, {})
+
+    def clear(self) -> None:
+        """Empties it; what is known of the files' names goes too."""
+        for key in self.places:
+            self.eviction.forget(key)
+        self.places.clear()
+        self.tree.forget_cached()
+
+
+class _Reader:
+    """A file opened by a process."""
+
+    __slots__ = ("inode", "readahead")
+
+    def __init__(self, inode: Node) -> None:
+        self.inode = inode
+        self.readahead: Readahead | None = None
+
+
+class Simulation:
+    """Runs a workload. One object a run."""
+
+    def __init__(self, workload: Workload, cache: Cache, planner: Planner, model: Model) -> None:
+        self.workload = workload
+        self.cache = cache
+        self.planner = planner
+        self.now_s = 0.0
+        self.issued = -1
+        """The latest access of the recording that was made: how far the programs have come."""
+        self.outcome = Outcome(workload.recording.name, planner.name)
+        self.planning: Planning[Node] = Planning(self._dropped)
+        self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed)
+        self.source = ModelledSource(model, self.call_at)
+        cache.run += 1
+        self.nodes = cache.tree.take(workload.recording)
+        self._events: list[tuple[float, int, int, Any]] = []
+        self._sequence = 0
+        self._waits_for = list(workload.depends_on)
+        self._ready_s = [0.0] * len(workload)
+        self._issued_s = [0.0] * len(workload)
+        self._readers: dict[tuple[int, int], _Reader] = {}
+        self._carriers = model.prefetch_limit
+        self._is_handing_out = False
+        self._displaced: set[bytes] = set()  # evicted to make room for a prefetch
+
+    # --- the clock
+
+    def run(self) -> Outcome:
+        """All accesses, to the end."""
+        workload = self.workload
+        self.planner.begin(self)
+        for index in range(len(workload)):
+            if not self._waits_for[index]:
+                self._push(workload.start_s[index], _ISSUE, index)
+                break  # all others follow on something
+        events = self._events
+        left = len(workload)
+        done = self.outcome
+        while events and done.events < left:
+            self.now_s, _, kind, what = heapq.heappop(events)
+            if kind == _ISSUE:
+                self._issue(what)
+            else:
+                what()
+        done.virtual_s = self.now_s
+        done.requests = list(self.source.requests)
+        done.bytes_fetched = list(self.source.bytes)
+        for node in self.cache.tree.nodes.values():
+            for bitmap in node.ahead.values():
+                done.bytes_unused += bitmap.bit_count() * PAGE_BYTES
+            node.ahead.clear()
+            node.name_ahead = node.listing_ahead = False
+        self.cache.tree.settle()
+        return done
+
+    def call_at(self, time_s: float, what: Callable[[], None]) -> None:
+        """Has `what` called at that virtual time."""
+        self._push(time_s, _CALL, what)
+
+    def _push(self, time_s: float, kind: int, what: Any) -> None:
+        self._sequence += 1
+        heapq.heappush(self._events, (time_s, self._sequence, kind, what))
+
+    def _finish(self, arrival: Arrival) -> None:
+        arrival.is_done = True
+        if isinstance(arrival, Flight):
+            self._land(arrival)
+        for steps in arrival.waiters:
+            self._go_on(steps)
+
+    def _go_on(self, steps: Any) -> None:
+        """Lets a course of steps go on until it waits again."""
+        for arrival in steps:
+            if not arrival.is_done:
+                arrival.waiters.append(steps)
+                return
+
+    def _ask(self, arrival: Arrival, size_bytes: int) -> Arrival:
+        self.source.ask(self.now_s, arrival, size_bytes, self._finish)
+        return arrival
+
+    # --- programs
+
+    def _issue(self, index: int) -> None:
+        workload = self.workload
+        if index > self.issued:
+            self.issued = index
+        self._issued_s[index] = self.now_s
+        op = workload.op[index]
+        node = self.nodes[workload.path[index]]
+        if op == Op.READ:
+            length = workload.length[index]
+            if not length:
+                self._answered(index, 0.0)
+                return
+            if (
+                node.is_known
+                and not node.name_ahead
+                and self._read_at_once(index, node, workload.offset[index], length)
+            ):
+                return
+            self._go_on(self._read(index, node, workload.offset[index], length))
+        elif op in _NAME_OPS:
+            if op == Op.OPEN and not workload.flags[index] & FLAG_WRITE:
+                self._readers[workload.stream[index], node.id] = _Reader(node)
+            if node.is_known and not node.name_ahead:
+                self._looked_up(node, Tier.CACHE)
+                self._answered(index, 0.0)
+            else:
+                self._go_on(self._look_up(index, node))
+        elif op == Op.ABSENT:
+            self._go_on(self._miss(index, node))
+        elif op == Op.READDIR:
+            self._go_on(self._list(index, node))
+        elif op in _CHANGES:
+            self._go_on(self._change(index, node, op))
+        else:
+            self._answered(index, 0.0)
+
+    def _answered(self, index: int, stall_s: float) -> None:
+        workload = self.workload
+        node = self.nodes[workload.path[index]]
+        self.outcome.answered(workload.op[index], stall_s, node.touched_in_run, self.cache.run)
+        node.touched_in_run = self.cache.run
+        self.planner.accessed(index)
+        done_s, ended_s = self.now_s, workload.end_s[index]
+        following = workload.following[index]
+        if following >= 0:
+            self._depends(following, done_s, ended_s)
+        for other in workload.awaited_by.get(index, ()):
+            self._depends(other, done_s, ended_s)
+
+    def _depends(self, index: int, done_s: float, ended_s: float) -> None:
+        thinking_s = self.workload.start_s[index] - ended_s
+        ready_s = done_s + thinking_s if thinking_s > 0 else done_s
+        if ready_s > self._ready_s[index]:
+            self._ready_s[index] = ready_s
+        self._waits_for[index] -= 1
+        if not self._waits_for[index]:
+            self._push(self._ready_s[index], _ISSUE, index)
+
+    def _stalled(self, index: int) -> None:
+        self._answered(index, self.now_s - self._issued_s[index])
+
+    def _look_up(self, index: int, node: Node) -> Steps:
+        tier = yield from self._name(node)
+        self._looked_up(node, tier)
+        self._stalled(index)
+
+    def _looked_up(self, node: Node, tier: Tier) -> None:
+        if node.parent is not None:
+            self.rules.looked_up(node.parent, node.name, node, tier)
+
+    def _miss(self, index: int, node: Node) -> Steps:
+        parent = node.parent
+        tier = Tier.CACHE
+        if parent is not None and parent.listing is not None:
+            yield from self._name(parent)
+            if parent.listing_ahead:
+                parent.listing_ahead = False
+                self.outcome.names[0] += 1
+            node.is_known = True
+        else:
+            tier = yield from self._name(node)
+        if parent is not None:
+            if tier is Tier.SOURCE:
+                parent.misses += 1
+            self.rules.absent(parent, tier)
+        self._stalled(index)
+
+    def _list(self, index: int, node: Node) -> Steps:
+        yield from self._name(node)
+        if node.listing is not None:
+            if node.listing_ahead:
+                node.listing_ahead = False
+                self.outcome.names[0] += 1
+        else:
+            self.outcome.names[2 if node.listing_flight is None else 1] += 1
+            yield from self._listing(node, None)
+        self.rules.listed(node)
+        self._stalled(index)
+
+    def _change(self, index: int, node: Node, op: int) -> Steps:
+        """Written through; what was cached of a changed file is out of reach."""
+        if node.parent is not None:
+            yield from self._name(node.parent)
+        yield self._ask(Arrival(), 0)
+        if op in (Op.CREATE, Op.MKDIR, Op.LINK):
+            node.exists = node.is_known = True
+        elif op in (Op.UNLINK, Op.RMDIR, Op.RENAME):
+            node.exists, node.is_known = False, True
+        if op in (Op.WRITE, Op.UNLINK, Op.RENAME):
+            node.generation += 1
+            for block in list(node.blocks):
+                self._forget(node, block)
+        self._answered(index, 0.0)
+
+    def _read_at_once(self, index: int, node: Node, offset: int, length: int) -> bool:
+        """The common case: all of it is cached, in one block."""
+        first_page, stop_page = offset // PAGE_BYTES, -(-min(offset + length, node.size) // PAGE_BYTES)
+        if stop_page <= first_page:
+            return False
+        block = first_page // BLOCK_PAGES
+        base = block * BLOCK_PAGES
+        if stop_page > base + BLOCK_PAGES:
+            return False
+        wanted = ((1 << (stop_page - first_page)) - 1) << (first_page - base)
+        if node.blocks.get(block, 0) & wanted != wanted:
+            return False
+        self.rules.read(self._reader(index, node), offset, length)
+        self._use(node, block, wanted)
+        self._answered(index, 0.0)
+        return True
+
+    def _read(self, index: int, node: Node, offset: int, length: int) -> Steps:
+        yield from self._name(node)
+        is_sequential = self.rules.read(self._reader(index, node), offset, length)
+        first_page, stop_page = offset // PAGE_BYTES, -(-min(offset + length, node.size) // PAGE_BYTES)
+        if stop_page > first_page:
+            flights = self._flights_over(node, first_page, stop_page)
+            ahead = 0
+            for flight in flights:
+                flight.was_joined = True
+                ahead |= _blocks_mask(flight.first, flight.stop) if flight.generator is not None else 0
+            for block, wanted in pieces(first_page, stop_page):
+                there = node.blocks.get(block, 0) & wanted
+                if there:
+                    self._use(node, block, there)
+                if there != wanted:
+                    self.outcome.blocks[1 if ahead >> block & 1 else 2] += 1
+                    if node.key(block) in self._displaced:
+                        self._displaced.discard(node.key(block))
+                        self.outcome.pollution += 1
+            launched = self._launch_missing(node, first_page, stop_page, is_sequential)
+            for flight in (*flights, *launched):
+                if not flight.is_done:
+                    yield flight
+        self._stalled(index)
+
+    def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":
+        launched = []
+        for first, stop in self._missing(node, first_page, stop_page):
+            more_first, more_stop = pages_to_fetch(first, stop, node.size, is_sequential)
+            for run_first, run_stop in self._missing(node, more_first, more_stop):
+                if run_first <= first < run_stop:
+                    first, stop = run_first, max(stop, run_stop)
+                    break
+            launched += self._launch(node, first, stop, None)
+        return launched
+
+    def _reader(self, index: int, node: Node) -> _Reader:
+        key = (self.workload.stream[index], node.id)
+        reader = self._readers.get(key)
+        if reader is None:
+            reader = self._readers[key] = _Reader(node)
+        return reader
+
+    # --- names and blocks
+
+    def _name(self, node: Node, generator: str | None = None) -> Generator[Arrival, None, Tier]:
+        """Has the node's name known, those above it first. Returns who had it."""
+        tier = Tier.CACHE
+        above = [node]
+        while above[-1].parent is not None and not above[-1].parent.is_known:
+            above.append(above[-1].parent)
+        for each in reversed(above):
+            tier = Tier.CACHE
+            if each.is_known:
+                if each.name_ahead and generator is None:
+                    each.name_ahead = False
+                    self.outcome.names[0] += 1
+                continue
+            flight = each.flight
+            if flight is not None:
+                tier = Tier.JOINED
+                if generator is None and flight.generator is not None:
+                    self.outcome.names[1] += 1
+                    flight.generator = ""  # used: not fetched ahead for nothing
+                yield flight
+                continue
+            tier = Tier.SOURCE
+            if generator is None:
+                self.outcome.names[2] += 1
+            else:
+                self.outcome.names_ahead += 1
+            flight = each.flight = Arrival(generator)
+            yield self._ask(flight, 0)
+            each.flight = None
+            each.is_known = True
+            each.name_ahead = bool(flight.generator)
+        return tier
+
+    def _listing(self, node: Node, generator: str | None) -> Steps:
+        flight = node.listing_flight
+        if flight is not None:
+            if generator is None:
+                flight.generator = flight.generator and ""
+            yield flight
+            return
+        flight = node.listing_flight = Arrival(generator)
+        yield self._ask(flight, 0)
+        node.listing_flight = None
+        node.listing = listing_of(node)
+        node.listing_ahead = bool(flight.generator)
+        node.misses = 0
+        if generator is not None:
+            self.outcome.names_ahead += 1
+        self.planner.listed(node)
+
+    def _use(self, node: Node, block: int, wanted: int) -> None:
+        """A program used pages of a block that are cached."""
+        ahead = node.ahead.get(block)
+        if ahead:
+            used = ahead & wanted
+            self.outcome.bytes_used += used.bit_count() * PAGE_BYTES
+            node.ahead[block] = ahead & ~used
+        key = node.key(block)
+        resident = self.cache.eviction.get(key)
+        if resident is None:
+            return
+        if resident.generator is None:
+            self.cache.eviction.touch(key)
+            self.outcome.block_hits += 1
+            return
+        # What a prefetch was made for is its first use, no reuse.
+        generator, resident.generator = resident.generator, None
+        self.outcome.blocks[0] += 1
+        self.outcome.blocks_ahead_used += 1
+        self.planning.used(resident.size_bytes)
+        self.planner.became(node, generator, True, False)
+
+    def _missing(self, node: Node, first_page: int, stop_page: int) -> list[tuple[int, int]]:
+        """The ranges of pages that are neither cached nor under way."""
+        flights = self._flights_over(node, first_page, stop_page)
+        found: list[tuple[int, int]] = []
+        for block, wanted in pieces(first_page, stop_page):
+            lacking = wanted & ~node.blocks.get(block, 0)
+            base = block * BLOCK_PAGES
+            for flight in flights:
+                low, high = max(flight.first - base, 0), min(flight.stop - base, BLOCK_PAGES)
+                if low < high:
+                    lacking &= ~(((1 << (high - low)) - 1) << low)
+            for first, stop in runs(lacking):
+                if found and found[-1][1] == base + first:
+                    found[-1] = (found[-1][0], base + stop)
+                else:
+                    found.append((base + first, base + stop))
+        return found
+
+    def _flights_over(self, node: Node, first_page: int, stop_page: int) -> "list[Flight]":
+        return [
+            flight
+            for flight in node.flights
+            if flight.first < stop_page and first_page < flight.stop and flight.generation == node.generation
+        ]
+
+    def _launch(self, node: Node, first: int, stop: int, generator: str | None) -> "list[Flight]":
+        flights = []
+        for start in range(first, stop, _FLIGHT_PAGES):
+            flight = Flight(node, start, min(stop, start + _FLIGHT_PAGES), generator)
+            node.flights.append(flight)
+            flights.append(flight)
+            size_bytes = max(0, min(flight.stop * PAGE_BYTES, node.size) - start * PAGE_BYTES)
+            self._ask(flight, size_bytes)
+        return flights
+
+    def _land(self, flight: Flight) -> None:
+        """What arrived goes into the cache, unless the file was changed meanwhile."""
+        node = flight.node
+        node.flights.remove(flight)
+        if flight.generation == node.generation:
+            for block, bitmap in pieces(flight.first, flight.stop):
+                self._add(node, block, bitmap, flight)
+
+    def _add(self, node: Node, block: int, bitmap: int, flight: Flight) -> None:
+        generator = flight.generator
+        if generator is not None:
+            fresh = bitmap & ~node.blocks.get(block, 0)
+            size_bytes = fresh.bit_count() * PAGE_BYTES
+            self.outcome.blocks_ahead += 1
+            self.planning.fetched(size_bytes)
+            if flight.was_joined:
+                self.outcome.blocks_ahead_used += 1
+                self.planning.used(size_bytes)
+                self.planner.became(node, generator, True, True)
+                self.outcome.bytes_used += size_bytes
+                generator = None
+            else:
+                node.ahead[block] = node.ahead.get(block, 0) | fresh
+        held = node.blocks[block] = node.blocks.get(block, 0) | bitmap
+        key = node.key(block)
+        self.cache.places[key] = (node, block)
+        eviction = self.cache.eviction
+        eviction.admit(key, held.bit_count() * PAGE_BYTES, generator)
+        if eviction.used_bytes > eviction.capacity_bytes:
+            for victim, resident in eviction.victims(self.planner.score):
+                self._evicted(victim, resident, flight.generator is not None)
+
+    def _evicted(self, key: bytes, resident: Resident, for_prefetch: bool) -> None:
+        node, block = self.cache.places.pop(key)
+        node.blocks.pop(block, None)
+        self.outcome.evictions += 1
+        self.outcome.bytes_unused += node.ahead.pop(block, 0).bit_count() * PAGE_BYTES
+        if resident.generator is not None:
+            self.planning.wasted(resident.size_bytes)
+            self.planner.became(node, resident.generator, False, False)
+        elif for_prefetch:
+            self._displaced.add(key)
+
+    def _forget(self, node: Node, block: int) -> None:
+        node.blocks.pop(block, None)
+        self.outcome.bytes_unused += node.ahead.pop(block, 0).bit_count() * PAGE_BYTES
+        key = node.key(block)
+        self.cache.places.pop(key, None)
+        resident = self.cache.eviction.forget(key)
+        if resident is not None and resident.generator is not None:
+            self.planning.wasted(resident.size_bytes)
+
+    # --- prefetches: what the rules and the planner wish for
+
+    def accessed(self) -> None:
+        self.planning.accesses += 1
+
+    def have_ready(self, want: Want, inode: Node, offset: int = 0, length: int = 0, generator: str = "rule") -> None:
+        """A rule's wish: soon."""
+        self.wish(0, want, inode, offset, length, generator, 1.0)
+
+    def have_names_ready(self, directory: Node, names: Sequence[bytes]) -> None:
+        """A rule's wish: the attributes of these names."""
+        for position, name in enumerate(names):
+            node = self.cache.tree.child(directory, name)
+            self._push_job(position, Job(Want.ATTRIBUTES, node, (), 0, 0, "scan", self.now_s, 1.0))
+        self._hand_out()
+
+    def wish(
+        self, horizon: int, want: Want, node: Node, offset: int, length: int, generator: str, score: float
+    ) -> None:
+        """Has something ready that is used `horizon` accesses from now."""
+        self._push_job(horizon, Job(want, node, (), offset, length, generator, self.now_s, score))
+        self._hand_out()
+
+    def _push_job(self, horizon: int, job: Job[Node]) -> None:
+        if self.planning.push(horizon, job):
+            self.outcome.wishes += 1
+
+    def _hand_out(self) -> None:
+        if self._is_handing_out:
+            return
+        self._is_handing_out = True
+        while self._carriers:
+            job = self.planning.pop(self.now_s)
+            if job is None:
+                break
+            self._carriers -= 1
+            self._go_on(self._carry(job))
+        self._is_handing_out = False
+
+    def _carry(self, job: Job[Node]) -> Steps:
+        yield from self._fetch(job)
+        self._carriers += 1
+        self._hand_out()
+
+    def _fetch(self, job: Job[Node]) -> Steps:
+        node = job.place
+        yield from self._name(node, job.generator)
+        if not node.exists:
+            return
+        if job.want is Want.LISTING:
+            if node.is_folder and node.listing is None:
+                yield from self._listing(node, job.generator)
+        elif job.want is Want.DATA and not node.is_folder:
+            if not self.planning.may_fetch_data(self.cache.eviction.capacity_bytes):
+                self._dropped(1)
+                return
+            stop = min(job.offset + job.length, node.size) if job.length else node.size
+            parts = [
+                (start, min(last, start + _FLIGHT_PAGES))
+                for first, last in self._missing(node, job.offset // PAGE_BYTES, -(-stop // PAGE_BYTES))
+                for start in range(first, last, _FLIGHT_PAGES)
+            ]
+            for at in range(0, len(parts), PREFETCH_FLIGHTS):
+                flights: list[Flight] = []
+                for first, last in parts[at : at + PREFETCH_FLIGHTS]:
+                    flights += self._launch(node, first, last, job.generator)
+                yield from flights
+
+    def _dropped(self, count: int) -> None:
+        self.outcome.dropped += count
+
+    def _rules_listed(self, node: Node, names: list[ListedName]) -> None:
+        self.planner.listed(node)
+
+
+def _blocks_mask(first_page: int, stop_page: int) -> int:
+    """The bitmap of the blocks that have pages of [first_page, stop_page)."""
+    return mask(first_page // BLOCK_PAGES, (stop_page - 1) // BLOCK_PAGES + 1)

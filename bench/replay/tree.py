@@ -1,0 +1,203 @@
+"""The files of a replay: what of each is known and cached, and what the rules remember of it."""
+
+from bench.replay.source import Arrival
+from llmfs.blocks import BLOCK_PAGES, block_key
+from llmfs.inodes import ListedName, Listing
+from llmfs.policy.scanning import Scan
+from predictor.evaluate import Recording
+from predictor.events import ROOT, Op, PathTable
+
+_FOLDER, _FILE = 0o040000, 0o100000
+
+
+class Node:
+    """A path: a file, a directory, or a name that is absent."""
+
+    __slots__ = (
+        "ahead",
+        "blocks",
+        "checked_ns",
+        "children",
+        "exists",
+        "flight",
+        "flights",
+        "generation",
+        "id",
+        "is_folder",
+        "is_known",
+        "keys",
+        "listing",
+        "listing_ahead",
+        "listing_flight",
+        "misses",
+        "name",
+        "name_ahead",
+        "parent",
+        "scan",
+        "size",
+        "touched_in_run",
+    )
+
+    def __init__(self, number: int, parent: "Node | None", name: bytes) -> None:
+        self.id = number
+        self.parent = parent
+        self.name = name
+        self.exists = True
+        self.is_folder = False
+        self.size = 0  # bytes
+        self.is_known = False  # its attributes, or that it is absent
+        self.name_ahead = False  # known ahead of demand, and not used yet
+        self.flight: Arrival | None = None  # its name is being looked up
+        self.listing: Listing | None = None
+        self.listing_ahead = False
+        self.listing_flight: Arrival | None = None
+        self.children: list[Node] = []
+        self.blocks: dict[int, int] = {}  # block -> bitmap of its pages that are cached
+        self.ahead: dict[int, int] = {}  # block -> bitmap of those fetched ahead and not used yet
+        self.flights: list[Flight] = []
+        self.generation = 0
+        self.keys: dict[int, bytes] = {}
+        self.scan: Scan | None = None
+        self.misses = 0
+        self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
+        self.touched_in_run = 0  # the number of the last run that used it; 0: none
+
+    def key(self, block: int) -> bytes:
+        """The cache's key of a block."""
+        key = self.keys.get(block)
+        if key is None:
+            key = self.keys[block] = block_key(self.id, 0, block)
+        return key
+
+
+class Flight(Arrival):
+    """Pages [first, stop) of a file under way, of the file as it was in `generation`."""
+
+    __slots__ = ("first", "generation", "node", "stop", "was_joined")
+
+    def __init__(self, node: Node, first: int, stop: int, generator: str | None) -> None:
+        super().__init__(generator)
+        self.node = node
+        self.generation = node.generation
+        self.first = first
+        self.stop = stop
+        self.was_joined = False
+
+
+class Tree:
+    """All nodes of the path table that the runs of a replay share. It outlives a run, as the cache does."""
+
+    def __init__(self) -> None:
+        root = Node(ROOT, None, b"")
+        root.is_known = root.is_folder = True
+        self.paths = PathTable()
+        self.nodes: dict[int, Node] = {ROOT: root}
+        """By the ids of `paths`."""
+        self._at: dict[bytes, Node] = {b"": root}
+        self._typical_bytes = 1 << 16
+
+    @property
+    def root(self) -> Node:
+        return self.nodes[ROOT]
+
+    def take(self, recording: Recording) -> list[Node]:
+        """The nodes of a recording's paths, by its path ids, with what the recording tells of them."""
+        paths = recording.paths
+        by_id = [self.root]
+        for number in range(1, len(paths)):
+            by_id.append(self.child(by_id[paths.parent(number)], paths.name(number)))
+        sizes = sorted(size for size in recording.sizes.values() if size)
+        if sizes:
+            self._typical_bytes = sizes[len(sizes) // 2]
+        first_ops = _first_ops(recording)
+        for number, node in enumerate(by_id):
+            node.exists = node is self.root or first_ops.get(number) not in (Op.ABSENT, Op.CREATE, Op.MKDIR)
+        for folder in recording.folders:
+            by_id[folder].is_folder = True
+        for folder, children in recording.children.items():
+            by_id[folder].children = [by_id[child] for child in children]
+        for number, node in enumerate(by_id):
+            size = recording.sizes.get(paths.path(number))
+            node.size = size if size is not None else self._typical_bytes
+        return by_id
+
+    def child(self, parent: Node, name: bytes) -> Node:
+        """The node of a name, made if it is new: nobody has heard of it, so it is absent."""
+        number = self.paths.intern(parent.id, name)
+        node = self.nodes.get(number)
+        if node is None:
+            node = self.nodes[number] = Node(number, parent, name)
+            node.exists = False
+        return node
+
+    def at(self, path: bytes) -> Node:
+        """The node of a path relative to the root."""
+        node = self._at.get(path)
+        if node is None:
+            above, _, name = path.rpartition(b"/")
+            node = self._at[path] = self.child(self.at(above), name) if name else self.at(above)
+        return node
+
+    def path(self, node: Node) -> bytes:
+        """The node's path relative to the root."""
+        return self.paths.path(node.id)
+
+    def forget_cached(self) -> None:
+        """The cache was emptied."""
+        for node in self.nodes.values():
+            if node is self.root:
+                continue
+            node.is_known = node.name_ahead = node.listing_ahead = False
+            node.listing = None
+            node.blocks.clear()
+            node.ahead.clear()
+
+    def settle(self) -> None:
+        """A run ended: nothing is under way, and the rules of the next one begin anew."""
+        for node in self.nodes.values():
+            node.flight = node.listing_flight = None
+            node.flights.clear()
+            node.scan = None
+            node.misses = 0
+
+
+def listing_of(node: Node) -> Listing:
+    """What reading a directory answers: the names that are there, in the source's order."""
+    names = [ListedName(c.name, _FOLDER if c.is_folder else _FILE, c.id) for c in node.children if c.exists]
+    return Listing(names, 0)
+
+
+def mask(first: int, stop: int) -> int:
+    """The bitmap of the pages [first, stop) of a block."""
+    return ((1 << (stop - first)) - 1) << first
+
+
+def pieces(first_page: int, stop_page: int) -> list[tuple[int, int]]:
+    """(block, bitmap of its pages) for the pages [first_page, stop_page) of a file."""
+    first, last = first_page // BLOCK_PAGES, (stop_page - 1) // BLOCK_PAGES
+    if first == last:
+        base = first * BLOCK_PAGES
+        return [(first, mask(first_page - base, stop_page - base))]
+    found = [(first, mask(first_page - first * BLOCK_PAGES, BLOCK_PAGES))]
+    found += [(block, (1 << BLOCK_PAGES) - 1) for block in range(first + 1, last)]
+    found.append((last, mask(0, stop_page - last * BLOCK_PAGES)))
+    return found
+
+
+def runs(bitmap: int) -> list[tuple[int, int]]:
+    """The runs [first, stop) of ones in a bitmap."""
+    found = []
+    while bitmap:
+        first = (bitmap & -bitmap).bit_length() - 1
+        length = (~(bitmap >> first) & -(~(bitmap >> first))).bit_length() - 1
+        found.append((first, first + length))
+        bitmap &= ~mask(first, first + length)
+    return found
+
+
+def _first_ops(recording: Recording) -> dict[int, int]:
+    first: dict[int, int] = {}
+    for records in recording.batches:
+        for path, op in zip(records["path"].tolist(), records["op"].tolist(), strict=True):
+            first.setdefault(path, op)
+    return first
