@@ -30,7 +30,7 @@ import trio
 from llmfs.attributes import Attributes
 from llmfs.config import Consistency
 from llmfs.inodes import ABSENT_ID, ROOT_ID, Entry, Inode, InodeTable, ListedName, Listing
-from llmfs.policy.freshness import generation_of, is_fresh, time_to_live_ns
+from llmfs.policy.freshness import generation_of, is_fresh, remaining_ns
 from llmfs.records import Records
 from llmfs.source import Source
 from llmfs.workers import Workers
@@ -177,9 +177,14 @@ class Metadata:
     def _bear(self, error: OSError) -> None:
         """While the source cannot be reached nobody can say better than the cache; strict would rather not say."""
         if error.errno in UNREACHABLE and not self._is_strict:
-            if self.now_ns() > self._unreachable_until_ns + UNREACHABLE_NS:
+            if abs(self.now_ns() - self._unreachable_until_ns) > UNREACHABLE_NS:
                 log.warning("the source cannot be reached (%s): serving what is cached", error.strerror)
             self._unreachable_until_ns = self.now_ns() + UNREACHABLE_NS
+
+    def _unreachable_for_ns(self) -> int:
+        """How much longer the source is taken to be gone; not for hours because the clock was set back meanwhile."""
+        remaining = self._unreachable_until_ns - self.now_ns()
+        return remaining if 0 < remaining <= UNREACHABLE_NS else 0
 
     # --- knowing
 
@@ -189,9 +194,8 @@ class Metadata:
 
     def may_believe(self, inode: Inode, checked_ns: int) -> bool:
         """Whether what was seen of the inode at `checked_ns` (0: never) may be believed now."""
-        now_ns = self.now_ns()
         return checked_ns > 0 and (
-            is_fresh(self._consistency, inode.attributes, checked_ns, now_ns) or now_ns < self._unreachable_until_ns
+            is_fresh(self._consistency, inode.attributes, checked_ns, self.now_ns()) or self._unreachable_for_ns() > 0
         )
 
     def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
@@ -204,9 +208,7 @@ class Metadata:
             if is_directory_good and listing is not None and name not in listing.index:
                 return ABSENT
             return None
-        is_good = is_directory_good and (
-            entry.generation == directory.generation or now_ns < self._unreachable_until_ns
-        )
+        is_good = is_directory_good and (entry.generation == directory.generation or self._unreachable_for_ns() > 0)
         if entry.inode_id == ABSENT_ID:
             is_good = is_good or is_fresh(self._consistency, directory.attributes, entry.checked_ns, now_ns)
             return ABSENT if is_good else None
@@ -221,9 +223,8 @@ class Metadata:
         """How much longer the kernel may believe the inode's attributes, in seconds."""
         if inode.checked_ns <= 0:
             return 0.0
-        lives_ns = time_to_live_ns(self._consistency, inode.attributes, inode.checked_ns)
-        until_ns = max(inode.checked_ns + lives_ns, self._unreachable_until_ns)
-        return min(max(0, until_ns - self.now_ns()) / 1e9, 1e6)
+        lives_ns = remaining_ns(self._consistency, inode.attributes, inode.checked_ns, self.now_ns())
+        return min(max(lives_ns, self._unreachable_for_ns()) / 1e9, 1e6)
 
     def inode(self, inode_id: int) -> Inode:
         """The inode of an id that the kernel uses. Raises OSError(ESTALE) where we do not know it."""
@@ -248,8 +249,8 @@ class Metadata:
             lives_s = self.time_to_live_s(directory)
         inode = self.inodes.get(entry.inode_id)
         attributes = inode.attributes if inode is not None else directory.attributes
-        lives_ns = time_to_live_ns(self._consistency, attributes, entry.checked_ns)
-        return min(max(lives_s, (entry.checked_ns + lives_ns - self.now_ns()) / 1e9), 1e6)
+        lives_ns = remaining_ns(self._consistency, attributes, entry.checked_ns, self.now_ns())
+        return min(max(lives_s, lives_ns / 1e9), 1e6)
 
     def is_current(self, directory: Inode, listing: Listing) -> bool:
         """Whether the listing is of the state that the directory was last seen in, without a change of ours since."""

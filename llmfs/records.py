@@ -1,10 +1,10 @@
 """What is known of files, in LMDB: names, attributes, listings, links. How it is stored, and nothing else.
 
-    names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory
-    inodes     inode id                -> when its attributes were seen, generation, attributes
+    names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory, epoch
+    inodes     inode id                -> when its attributes were seen, generation, epoch, attributes
     listings   directory id            -> generation, names
     links      inode id                -> generation, target
-    counters   next-id, source-type, doubted
+    counters   next-id, source-type, epoch
 
 While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not
 kept, and what we changed ourselves is dropped, so that no older record can speak for it later.
@@ -15,7 +15,6 @@ seen before that is *doubted*, in this mount and in those after it: it has to be
 
 import os
 import struct
-import time
 from collections.abc import Callable
 
 import msgpack
@@ -30,37 +29,33 @@ TABLES = (*RECORDS, "counters")
 LONGEST_LISTING = 100_000
 """Names; a longer listing is not worth its room."""
 
-_ENTRY = struct.Struct("<QqQ")
-_SEEN = struct.Struct("<qQ")
+_ENTRY = struct.Struct("<QqQI")
+_SEEN = struct.Struct("<qQI")
 
 
 class Records:
     """Records of files by inode id."""
 
-    def __init__(
-        self,
-        store: Store,
-        is_bypassed: Callable[[], bool] = lambda: False,
-        now_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
+    def __init__(self, store: Store, is_bypassed: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._is_bypassed = is_bypassed
+        self._epoch = int.from_bytes(store.get("counters", b"epoch") or b"", "big")
         if store.was_interrupted:
-            store.put("counters", b"doubted", _key(now_ns()))
-        self._doubted_until_ns = int.from_bytes(store.get("counters", b"doubted") or b"", "big")
+            self._epoch += 1
+            store.put("counters", b"epoch", _key(self._epoch))  # on the disk before any record of this epoch
 
     def entry(self, directory_id: int, name: bytes) -> Entry | None:
         """What a name stood for when it was last seen."""
         stored = self._get("names", _key(directory_id) + name)
         if stored is None or len(stored) != _ENTRY.size:
             return None
-        inode_id, checked_ns, generation = _ENTRY.unpack(stored)
-        return Entry(inode_id, self._seen_ns(checked_ns), generation)
+        inode_id, checked_ns, generation, epoch = _ENTRY.unpack(stored)
+        return Entry(inode_id, self._seen_ns(checked_ns, epoch), generation)
 
     def keep_entry(self, directory_id: int, name: bytes, entry: Entry, is_own: bool) -> None:
         """`is_own`: we made or removed the name ourselves."""
         if is_own or not self._is_bypassed():
-            self._keep("names", _key(directory_id) + name, _ENTRY.pack(*entry), is_own)
+            self._keep("names", _key(directory_id) + name, _ENTRY.pack(*entry, self._epoch), is_own)
 
     def drop_entry(self, directory_id: int, name: bytes) -> None:
         self._store.delete("names", _key(directory_id) + name)
@@ -70,13 +65,13 @@ class Records:
         stored = self._get("inodes", _key(inode_id))
         if stored is None or len(stored) != _SEEN.size + PACKED.size:
             return None
-        checked_ns, generation = _SEEN.unpack_from(stored)
-        return self._seen_ns(checked_ns), generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
+        checked_ns, generation, epoch = _SEEN.unpack_from(stored)
+        return self._seen_ns(checked_ns, epoch), generation, Attributes(*PACKED.unpack_from(stored, _SEEN.size))
 
     def keep_inode(self, inode_id: int, checked_ns: int, generation: int, attributes: Attributes) -> None:
         is_own = not checked_ns
         if is_own or not self._is_bypassed():
-            packed = _SEEN.pack(checked_ns, generation) + PACKED.pack(*attributes)
+            packed = _SEEN.pack(checked_ns, generation, self._epoch) + PACKED.pack(*attributes)
             self._keep("inodes", _key(inode_id), packed, is_own)
 
     def listing(self, directory_id: int) -> Listing | None:
@@ -119,8 +114,8 @@ class Records:
     def keep_source_type(self, name: str) -> None:
         self._store.put("counters", b"source-type", name.encode())
 
-    def _seen_ns(self, checked_ns: int) -> int:
-        return min(checked_ns, DOUBTED_NS) if checked_ns <= self._doubted_until_ns else checked_ns
+    def _seen_ns(self, checked_ns: int, epoch: int) -> int:
+        return checked_ns if epoch == self._epoch else min(checked_ns, DOUBTED_NS)
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         return None if self._is_bypassed() else self._store.get(table, key)

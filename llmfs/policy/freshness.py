@@ -43,15 +43,20 @@ def time_to_live_ns(consistency: Consistency, attributes: Attributes, checked_ns
     return min(max((checked_ns - changed_ns) // 10, SHORTEST_NS), LONGEST_NS)
 
 
-def is_fresh(consistency: Consistency, attributes: Attributes, checked_ns: int, now_ns: int) -> bool:
-    """Whether attributes read at `checked_ns` may be believed at `now_ns` (both wall clock).
+def remaining_ns(consistency: Consistency, attributes: Attributes, checked_ns: int, now_ns: int) -> int:
+    """How much longer attributes read at `checked_ns` may be believed at `now_ns` (both wall clock).
 
     A check that lies in the future (the clock was set back) is not believed.
     """
-    age_ns = now_ns - checked_ns
     if consistency is Consistency.IMMUTABLE:
-        return checked_ns > DOUBTED_NS
-    return 0 <= age_ns < time_to_live_ns(consistency, attributes, checked_ns)
+        return FOREVER_NS if checked_ns > DOUBTED_NS else 0
+    age_ns = now_ns - checked_ns
+    return max(0, time_to_live_ns(consistency, attributes, checked_ns) - age_ns) if age_ns >= 0 else 0
+
+
+def is_fresh(consistency: Consistency, attributes: Attributes, checked_ns: int, now_ns: int) -> bool:
+    """Whether attributes read at `checked_ns` may be believed at `now_ns`."""
+    return remaining_ns(consistency, attributes, checked_ns, now_ns) > 0
 
 
 def generation_of(consistency: Consistency, attributes: Attributes, checked_ns: int, has_stable_inodes: bool) -> int:

@@ -3,6 +3,7 @@
 The source is a plain directory that counts what it is asked; the clock is ours.
 """
 
+import errno
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -81,7 +82,7 @@ class World:
         self.source = Source(self.at, 100, lambda *_: None)
         self.metadata = Metadata(
             self.source,
-            Records(self._store, now_ns=self.clock),
+            Records(self._store),
             InodeTable(1000),
             self._consistency,
             lambda inode: self.changed.append(inode.id),
@@ -431,6 +432,88 @@ def test_clock_that_was_set_back_makes_us_ask(world: World) -> None:
         assert world.calls.take() != []
 
     run(test)
+
+
+def test_clock_that_was_set_back_gives_the_kernel_no_more_time(world: World) -> None:
+    async def test() -> None:
+        inode = await world.lookup(world.old("f").name)
+        assert inode is not None
+        assert await world.lookup("absent") is None
+        world.clock.ns -= 3600 * S
+        assert world.metadata.time_to_live_s(inode) == 0
+        assert world.metadata.name_time_to_live_s(world.root, b"f") == 0
+        assert world.metadata.name_time_to_live_s(world.root, b"absent") == 0
+        await world.names()  # the directory is good again, and vouches for its names; not for longer than it is good
+        await world.lookup("f")
+        for name in (b"f", b"absent"):
+            assert world.metadata.name_time_to_live_s(world.root, name) <= 60
+        assert world.metadata.time_to_live_s(inode) <= 60
+
+    run(test)
+
+
+@pytest.mark.parametrize("jump_s", [-3600, 3600])
+def test_source_that_was_gone_is_asked_again_whatever_the_clock_did(
+    world: World, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        inode = await world.lookup("f")
+        assert inode is not None
+        world.clock.ns += 70 * S
+        with monkeypatch.context() as gone:
+            gone.setattr(world.source, "attributes", _unreachable)
+            assert (await world.attributes(inode)).size == 3 and world.tier is Tier.CACHE
+        path.write_bytes(b"newer")
+        world.clock.ns += jump_s * S
+        assert (await world.attributes(inode)).size == 5
+
+    run(test)
+
+
+def _unreachable(*_: object) -> None:
+    raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+
+@pytest.mark.parametrize("consistency", [Consistency.CLOSE_TO_OPEN, Consistency.IMMUTABLE])
+@pytest.mark.parametrize("jump_s", [-3600, 3600])
+def test_nothing_is_believed_after_the_mount_was_killed_whatever_the_clock_did(
+    tmp_path: Path, consistency: Consistency, jump_s: int
+) -> None:
+    world = World(tmp_path, consistency)
+
+    async def test() -> None:
+        path = world.old("f")
+        assert await world.lookup("f") is not None
+        assert await world.lookup("g") is None
+        world.clock.ns += jump_s * S
+        world.die()
+        world.clock.ns -= jump_s * S  # and is right again when it is asked
+        path.write_bytes(b"newer")
+        (world.at / "g").write_bytes(b"new")
+        f, g = await world.lookup("f"), await world.lookup("g")
+        assert f is not None and f.attributes.size == 5
+        assert g is not None
+
+    run(test)
+    world.close()
+
+
+def test_what_is_doubted_gets_no_time_in_immutable_mode_either(tmp_path: Path) -> None:
+    world = World(tmp_path, Consistency.IMMUTABLE)
+
+    async def test() -> None:
+        world.old("f")
+        await world.lookup("f")
+        await world.names()
+        world.die()
+        listing, _ = await world.metadata.listing(world.root, world.calls)  # type: ignore[arg-type]
+        inode = world.metadata.listed(world.root, listing.names[0], True)
+        assert inode is not None
+        assert world.metadata.time_to_live_s(inode) == 0
+
+    run(test)
+    world.close()
 
 
 @pytest.mark.parametrize("consistency", [Consistency.STRICT, Consistency.IMMUTABLE])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from llmfs.cache_dir import FORMAT
 from tests.mount.conftest import Mounted, World, drop_pages, eventually, is_alive
 
 LOOKING = ("lookup", "getattr", "open", "read", "opendir", "readdir", "readlink", "statfs", "access", "getxattr")
@@ -178,7 +179,7 @@ def test_damaged_cache_is_set_aside_and_nothing_is_wrong(
     assert read_all(m.path) == files
 
 
-@pytest.mark.parametrize("version", [0, 2, "0.0.9"])
+@pytest.mark.parametrize("version", [FORMAT - 1, FORMAT + 1, "0.0.9"])
 def test_cache_of_another_version_is_started_anew_and_what_was_learned_is_kept(
     world: World, files: dict[str, bytes], version: object
 ) -> None:
