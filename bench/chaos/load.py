@@ -6,17 +6,19 @@ wrong byte or an error, MOUNT_DIED if its mount died.
 """
 
 import errno
+import itertools
 import os
 import random
 import signal
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 RECORD_BYTES = 1000  # not a divisor of a page: records lie across pages and blocks
 _HEAD = struct.Struct("<QI")
+_CHURNED = 100  # directories; names never seen before fill tables up to their limits, for hours
 MOUNT_DIED = 3
 """The status of a program that got what programs get whose daemon is killed, and nothing worse."""
 _OF_A_DEAD_MOUNT = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
@@ -100,8 +102,8 @@ def read(directory: str, seed: str) -> None:
 
 
 def churn(directory: str, prefix: str) -> None:
-    """Makes, appends to, renames, stats, walks and removes."""
-    for number in _count():
+    """Makes, appends to, renames, stats, walks and removes; the same names again after a while, as builds do."""
+    for number in itertools.cycle(range(_CHURNED)):
         place = os.path.join(directory, f"{prefix}-{number}")
         os.mkdir(place)
         for each in range(10):
@@ -147,13 +149,6 @@ def _write(fd: int, data: bytes) -> None:
 
 def _create(path: str, flags: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644)
-
-
-def _count() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {"append": append, "keep": keep, "read": read, "churn": churn, "walk": walk}
