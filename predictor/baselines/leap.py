@@ -21,6 +21,10 @@ SPLITS = 2
 WINDOW_MAX = 8
 """Hsize, Nsplit and PWsize_max of the paper's evaluation."""
 
+STEPS_MIN = 4
+"""A shorter history is searched as if it were as long as this. In the paper it is a process's, and soon full; here most
+readers never fill theirs, and would have to read half a window before anything was expected."""
+
 EXPECTED_MAX = 64
 """Expected blocks of a reader that are remembered until they are hit."""
 
@@ -91,7 +95,7 @@ def majority(steps: Sequence[int]) -> int:
             if not votes:
                 candidate = step
             votes += 1 if step == candidate else -1
-        if recent.count(candidate) > len(recent) // 2:
+        if recent.count(candidate) > max(len(recent), STEPS_MIN) // 2:
             return candidate
         if width >= len(steps):
             return 0
