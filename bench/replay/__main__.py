@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 from bench.replay.bounds import Belady, CandidateOracle, Future, OraclePlanner
+from bench.replay.lru import Lru
 from bench.replay.outcome import AGAIN, NEW, WARM, Outcome
 from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
 from bench.replay.simulation import Cache, Eviction, Planner, Simulation
 from bench.replay.source import Model
+from bench.replay.synthetic import SYNTHETIC
 from bench.replay.workload import Workload, arrange
 from bench.report import Bars, Progress, machine, plot, write_json
 from llmfs.blocks import BLOCK_BYTES, key_inode_id
@@ -29,8 +32,8 @@ from predictor.evaluate import Recording, load
 from predictor.events import Op
 from predictor.trace import TraceError
 
-OWN = ("none", "rules", "counts", "network", "oracle", "candidate oracle")
-DEFAULT = ("none", "rules", "counts", "network", "candidate oracle", "oracle")
+OWN = ("none", "rules+lru", "rules", "counts", "network", "oracle", "candidate oracle")
+DEFAULT = ("none", "rules+lru", "rules", "counts", "network", "candidate oracle", "oracle")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,10 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recordings = []
         for trace in options.traces:
             with progress.step(f"reading {trace}"):
-                recordings.append(load(trace))
+                recordings.append(_recording(trace, options.seed))
     except (TraceError, OSError) as error:
         print(f"bench.replay: {error}", file=sys.stderr)
         return 1
+    except KeyError as error:
+        print(f"bench.replay: no workload {error}: there are {', '.join(SYNTHETIC)}", file=sys.stderr)
+        return 2
     if not any(len(records) for recording in recordings for records in recording.batches):
         print("bench.replay: there is no access in these traces", file=sys.stderr)
         return 1
@@ -81,7 +87,11 @@ def replay(
 ) -> list[Outcome]:
     """All runs under one policy."""
     belady = Belady(capacity_bytes, lambda _: 0)
-    eviction: Eviction = belady if name == "oracle" else Ours(capacity_bytes)
+    eviction: Eviction = Ours(capacity_bytes)
+    if name == "oracle":
+        eviction = belady
+    elif name == "rules+lru":
+        eviction = Lru(capacity_bytes)
     cache = Cache.empty(eviction)
     planner = _planner(name, cache, options)
     outcomes = []
@@ -99,6 +109,11 @@ def replay(
     return outcomes
 
 
+def _recording(trace: str, seed: int) -> Recording:
+    kind, _, name = trace.partition(":")
+    return SYNTHETIC[name](Random(seed)) if kind == "synthetic" else load(trace)
+
+
 def _next_use(simulation: Simulation, future: Future) -> Callable[[bytes], int]:
     by_node = {node.id: number for number, node in enumerate(simulation.nodes)}
 
@@ -111,8 +126,8 @@ def _next_use(simulation: Simulation, future: Future) -> Callable[[bytes], int]:
 
 
 def _planner(name: str, cache: Cache, options: argparse.Namespace) -> Planner:
-    if name in ("none", "rules"):
-        return NoPlanner(Predictor.OFF if name == "none" else Predictor.SEQUENTIAL)
+    if name in ("none", "rules", "rules+lru"):
+        return NoPlanner(Predictor.OFF if name == "none" else Predictor.SEQUENTIAL, name)
     if name == "oracle":
         return OraclePlanner()
     if name == "candidate oracle":
@@ -155,27 +170,21 @@ def _capacity(text: str, recordings: Sequence[Recording]) -> int:
     return max(BLOCK_BYTES, int(float(text[:-1]) / 100 * len(blocks) * BLOCK_BYTES))
 
 
+LEGEND = (
+    "seconds of stall, all and by what was known of the path: nothing, used in a former run, used in this one; "
+    "coverage, accuracy, timeliness, block hit ratio, bytes fetched in vain; p99 of a read's wait in ms"
+)
+
+
 def _show(progress: Progress, outcomes: Sequence[Outcome], runs: int) -> None:
-    columns = (
-        "policy",
-        "stall s",
-        "score",
-        "new s",
-        "warm s",
-        "again s",
-        "cover",
-        "accur",
-        "timely",
-        "hits",
-        "over",
-        "p99 ms",
-    )
+    columns = ("policy", "stall", "score", "new", "warm", "again", "cov", "acc", "time", "hit", "vain", "p99")
     ranked = scored(outcomes, runs)
+    progress.console.print(LEGEND, markup=False)
     for number in range(runs):
         of_run = ranked[number::runs]
+        first = of_run[0][0]
         progress.table(
-            f"run {of_run[0][0].run}, {of_run[0][0].events:,} accesses: seconds of stall (all, and by what was known of the path), "
-            "coverage, accuracy, timeliness, hit ratio, bytes fetched in vain, p99 of a read in ms",
+            f"run {first.run}: {first.events:,} accesses",
             columns,
             [
                 (
@@ -208,7 +217,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("traces", nargs="+", metavar="TRACE", help="of llmfs, CSV, DLIO")
+    parser.add_argument(
+        "traces", nargs="+", metavar="TRACE", help=f"of llmfs, CSV, DLIO, or synthetic:NAME of {', '.join(SYNTHETIC)}"
+    )
     parser.add_argument("--latency-ms", type=float, default=2.0, help="the median of a request (default: 2)")
     parser.add_argument("--spread", type=float, default=0.0, help="sigma of its log-normal distribution (default: 0)")
     parser.add_argument("--bandwidth-mb", type=float, default=200.0, help="MB/s of the source (default: 200)")

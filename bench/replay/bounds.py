@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from bench.replay.planners import EnginePlanner, NoPlanner
-from bench.replay.simulation import Simulation
+from bench.replay.simulation import CHANGES, Simulation
 from bench.replay.workload import Workload
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.config import Predictor
@@ -66,13 +66,13 @@ class OraclePlanner(NoPlanner):
     """Knows what comes."""
 
     def __init__(self) -> None:
-        super().__init__(Predictor.OFF)
-        self.name = "oracle"
+        super().__init__(Predictor.OFF, "oracle")
 
     def begin(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self._next = 0
-        self._again: list[int] = []
+        self._after = _changes_before(simulation.workload)
+        self._postponed: list[tuple[int, int]] = []  # (the change that has to come first, access)
         self._look_ahead()
 
     def accessed(self, index: int) -> None:
@@ -80,23 +80,38 @@ class OraclePlanner(NoPlanner):
 
     def _look_ahead(self) -> None:
         simulation, workload = self.simulation, self.simulation.workload
+        while self._postponed and self._postponed[0][0] <= simulation.issued:
+            self._wish(heapq.heappop(self._postponed)[1])
         self._next = max(self._next, simulation.issued + 1)
         end = min(len(workload), simulation.issued + 1 + AHEAD_ACCESSES)
         room = simulation.cache.eviction.capacity_bytes
-        while self._next < end and len(simulation.planning) < WAITING:
-            index = self._next
-            op = workload.op[index]
-            node = simulation.nodes[workload.path[index]]
-            if op == Op.READ and workload.length[index]:
-                if not simulation.planning.may_fetch_data(room):
-                    return
-                offset, length = workload.offset[index], workload.length[index]
-                simulation.wish(0, Want.DATA, node, offset, length, self.name, 1.0)
-            elif op == Op.READDIR:
-                simulation.wish(0, Want.LISTING, node, 0, 0, self.name, 1.0)
-            elif op in _NAMES and not node.is_known:
-                simulation.wish(0, Want.ATTRIBUTES, node, 0, 0, self.name, 1.0)
+        while self._next < end and len(simulation.planning) < WAITING and simulation.planning.may_fetch_data(room):
+            if self._after[self._next] > simulation.issued:
+                heapq.heappush(self._postponed, (self._after[self._next], self._next))
+            else:
+                self._wish(self._next)
             self._next += 1
+
+    def _wish(self, index: int) -> None:
+        simulation, workload = self.simulation, self.simulation.workload
+        op, node = workload.op[index], simulation.nodes[workload.path[index]]
+        if op == Op.READ and workload.length[index]:
+            simulation.wish(0, Want.DATA, node, workload.offset[index], workload.length[index], self.name, 1.0)
+        elif op == Op.READDIR:
+            simulation.wish(0, Want.LISTING, node, 0, 0, self.name, 1.0)
+        elif op in _NAMES and not node.is_known:
+            simulation.wish(0, Want.ATTRIBUTES, node, 0, 0, self.name, 1.0)
+
+
+def _changes_before(workload: Workload) -> list[int]:
+    """For each access the latest one before it that changes its path, -1: none."""
+    latest: dict[int, int] = {}
+    found = []
+    for index, (op, path) in enumerate(zip(workload.op, workload.path, strict=True)):
+        found.append(latest.get(path, -1))
+        if op in CHANGES:
+            latest[path] = index
+    return found
 
 
 class Belady:

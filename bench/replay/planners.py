@@ -26,8 +26,8 @@ BETWEEN_RUNS_NS = 60_000_000_000
 class NoPlanner:
     """No predictor: the local rules alone, or not even these."""
 
-    def __init__(self, rules: Predictor) -> None:
-        self.name = "none" if rules is Predictor.OFF else "rules"
+    def __init__(self, rules: Predictor, name: str) -> None:
+        self.name = name
         self.rules = rules
 
     def begin(self, simulation: Simulation) -> None:
@@ -50,8 +50,7 @@ class EnginePlanner(NoPlanner):
     """The predictor, told in batches as the recorder's, answering after it has thought."""
 
     def __init__(self, name: str, engine: Engine) -> None:
-        super().__init__(Predictor.LEARNED)
-        self.name = name
+        super().__init__(Predictor.LEARNED, name)
         self.engine = engine
         self.wall_s = 0.0
         self.accesses = 0
@@ -180,8 +179,7 @@ class RivalPlanner(NoPlanner):
     """A rival, beside the local rules: it hears and answers at once, which the predictor's process cannot."""
 
     def __init__(self, rival: Rival, rules: Predictor = Predictor.SEQUENTIAL) -> None:
-        super().__init__(rules)
-        self.name = rival.name
+        super().__init__(rules, rival.name)
         self._rival = rival
         self._listed: set[int] = set()
 

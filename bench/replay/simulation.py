@@ -32,7 +32,7 @@ from predictor.events import FLAG_WRITE, Op, Tier
 from predictor.plan import Want
 
 _NAME_OPS = frozenset({Op.LOOKUP, Op.GETATTR, Op.OPEN, Op.READLINK, Op.XATTR})
-_CHANGES = frozenset({Op.WRITE, Op.CREATE, Op.UNLINK, Op.RENAME, Op.SETATTR, Op.MKDIR, Op.RMDIR, Op.LINK})
+CHANGES = frozenset({Op.WRITE, Op.CREATE, Op.UNLINK, Op.RENAME, Op.SETATTR, Op.MKDIR, Op.RMDIR, Op.LINK})
 _FLIGHT_PAGES = FLIGHT_LIMIT_BYTES // PAGE_BYTES
 
 _ISSUE, _CALL = range(2)
@@ -226,17 +226,19 @@ class Simulation:
             self._go_on(self._miss(index, node))
         elif op == Op.READDIR:
             self._go_on(self._list(index, node))
-        elif op in _CHANGES:
+        elif op in CHANGES:
             self._go_on(self._change(index, node, op))
         else:
             self._answered(index, 0.0)
 
-    def _answered(self, index: int, stall_s: float) -> None:
+    def _answered(self, index: int, stall_s: float, is_seen: bool = True) -> None:
+        """The access is done; who waited for it may go on. `is_seen`: the mount saw it, not the kernel alone."""
         workload = self.workload
         node = self.nodes[workload.path[index]]
         self.outcome.answered(workload.op[index], stall_s, node.touched_in_run, self.cache.run)
         node.touched_in_run = self.cache.run
-        self.planner.accessed(index)
+        if is_seen:
+            self.planner.accessed(index)
         done_s, ended_s = self.now_s, workload.end_s[index]
         following = workload.following[index]
         if following >= 0:
@@ -307,7 +309,19 @@ class Simulation:
             node.generation += 1
             for block in list(node.blocks):
                 self._forget(node, block)
+            self._written(index, node, op)
         self._answered(index, 0.0)
+
+    def _written(self, index: int, node: Node, op: int) -> None:
+        """The kernel keeps the pages that a program wrote, for as long as the file is there."""
+        if op != Op.WRITE:
+            node.kernel.clear()
+            return
+        offset, length = self.workload.offset[index], self.workload.length[index]
+        first_page, stop_page = -(-offset // PAGE_BYTES), -(-(offset + length) // PAGE_BYTES)
+        if stop_page > first_page:
+            for block, bitmap in pieces(first_page, stop_page):
+                node.kernel[block] = node.kernel.get(block, 0) | bitmap
 
     def _read_at_once(self, index: int, node: Node, offset: int, length: int) -> bool:
         """The common case: all of it is cached, in one block."""
@@ -319,7 +333,10 @@ class Simulation:
         if stop_page > base + BLOCK_PAGES:
             return False
         wanted = ((1 << (stop_page - first_page)) - 1) << (first_page - base)
-        if node.blocks.get(block, 0) & wanted != wanted:
+        if node.kernel.get(block, 0) & wanted == wanted:
+            self._answered(index, 0.0, is_seen=False)
+            return True
+        if node.held(block) & wanted != wanted:
             return False
         self.rules.read(self._reader(index, node), offset, length)
         self._use(node, block, wanted)
@@ -337,7 +354,7 @@ class Simulation:
                 flight.was_joined = True
                 ahead |= _blocks_mask(flight.first, flight.stop) if flight.generator is not None else 0
             for block, wanted in pieces(first_page, stop_page):
-                there = node.blocks.get(block, 0) & wanted
+                there = node.held(block) & wanted
                 if there:
                     self._use(node, block, there)
                 if there != wanted:
@@ -448,7 +465,7 @@ class Simulation:
         flights = self._flights_over(node, first_page, stop_page)
         found: list[tuple[int, int]] = []
         for block, wanted in pieces(first_page, stop_page):
-            lacking = wanted & ~node.blocks.get(block, 0)
+            lacking = wanted & ~node.held(block)
             base = block * BLOCK_PAGES
             for flight in flights:
                 low, high = max(flight.first - base, 0), min(flight.stop - base, BLOCK_PAGES)

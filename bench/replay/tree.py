@@ -25,6 +25,7 @@ class Node:
         "id",
         "is_folder",
         "is_known",
+        "kernel",
         "keys",
         "listing",
         "listing_ahead",
@@ -54,6 +55,7 @@ class Node:
         self.children: list[Node] = []
         self.blocks: dict[int, int] = {}  # block -> bitmap of its pages that are cached
         self.ahead: dict[int, int] = {}  # block -> bitmap of those fetched ahead and not used yet
+        self.kernel: dict[int, int] = {}  # block -> pages that a program wrote: the kernel has them
         self.flights: list[Flight] = []
         self.generation = 0
         self.keys: dict[int, bytes] = {}
@@ -61,6 +63,10 @@ class Node:
         self.misses = 0
         self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
         self.touched_in_run = 0  # the number of the last run that used it; 0: none
+
+    def held(self, block: int) -> int:
+        """The bitmap of the block's pages that a program finds without the source."""
+        return self.blocks.get(block, 0) | self.kernel.get(block, 0)
 
     def key(self, block: int) -> bytes:
         """The cache's key of a block."""
@@ -150,6 +156,7 @@ class Tree:
             node.is_known = node.name_ahead = node.listing_ahead = False
             node.listing = None
             node.blocks.clear()
+            node.kernel.clear()
             node.ahead.clear()
 
     def settle(self) -> None:
