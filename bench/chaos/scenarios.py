@@ -20,5 +20,5 @@ SCENARIOS: Mapping[str, Callable[[Task], Result]] = {
     "soak": soak,
 }
 
-ELSEWHERE = {"clock": "jumps of the clock take a clock of our own: tests/llmfs/test_metadata.py has them"}
+ELSEWHERE = {"clock": "jumps of the clock take a clock of our own: tests/mount/test_clock.py has them"}
 """What one might look for here."""
