@@ -7,6 +7,7 @@ ranking of the predictor's own candidates: all are proposed, however unlikely, a
 
 import heapq
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 
 from bench.replay.planners import EnginePlanner, NoPlanner
@@ -27,6 +28,9 @@ AHEAD_ACCESSES = 8192
 
 WAITING = 64
 """Wishes that it keeps waiting: enough for all carriers."""
+
+WINDOW_SHARE = 0.25
+"""Of the cache: how much it looks ahead. What lies there for a far future would be dropped before it is used."""
 
 CANDIDATE_HORIZON = 4096
 """A candidate counts as right if it is used within so many accesses of the recording."""
@@ -73,6 +77,8 @@ class OraclePlanner(NoPlanner):
         self._next = 0
         self._after = _changes_before(simulation.workload)
         self._postponed: list[tuple[int, int]] = []  # (the change that has to come first, access)
+        self._window: deque[tuple[int, int]] = deque()  # (access, bytes): what the cache has to hold for it
+        self._window_bytes = 0
         self._look_ahead()
 
     def accessed(self, index: int) -> None:
@@ -85,7 +91,12 @@ class OraclePlanner(NoPlanner):
         self._next = max(self._next, simulation.issued + 1)
         end = min(len(workload), simulation.issued + 1 + AHEAD_ACCESSES)
         room = simulation.cache.eviction.capacity_bytes
-        while self._next < end and len(simulation.planning) < WAITING and simulation.planning.may_fetch_data(room):
+        while self._window and self._window[0][0] <= simulation.issued:
+            self._window_bytes -= self._window.popleft()[1]
+        while self._next < end and len(simulation.planning) < WAITING and self._window_bytes < WINDOW_SHARE * room:
+            if workload.op[self._next] == Op.READ:
+                self._window.append((self._next, workload.length[self._next]))
+                self._window_bytes += workload.length[self._next]
             if self._after[self._next] > simulation.issued:
                 heapq.heappush(self._postponed, (self._after[self._next], self._next))
             else:
