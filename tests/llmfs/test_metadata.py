@@ -3,6 +3,7 @@
 The source is a plain directory that counts what it is asked; the clock is ours.
 """
 
+import contextlib
 import errno
 import os
 import time
@@ -541,6 +542,49 @@ def test_two_names_of_a_file_are_one_inode(world: World) -> None:
         path = world.old("f")
         os.link(path, world.at / "g")
         assert await world.lookup("f") is await world.lookup("g")
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_same_name", [True, False], ids=["same-name", "another-name"])
+@pytest.mark.parametrize("is_held", [True, False], ids=["held", "not-held"])
+def test_directory_that_got_the_inode_number_of_another_shows_its_names_no_longer_than_any_change(
+    world: World, is_same_name: bool, is_held: bool
+) -> None:
+    async def test() -> None:
+        (world.at / "d").mkdir()
+        world.old("d/a")
+        old = await world.lookup("d")
+        assert old is not None
+        assert await world.lookup("a", old) is not None and await world.names(old) == {b"a"}
+        number = old.attributes.ino
+        if not is_held:
+            world.metadata.dismissed(old)  # what is open keeps its number
+            world.remount()
+        (world.at / "d" / "a").unlink()
+        (world.at / "d").rmdir()
+        name = "d" if is_same_name else "e"
+        (world.at / name).mkdir()
+        if not is_held:
+            for _ in range(500):  # descriptors are closed by a thread
+                if os.stat(world.at / name).st_ino == number:
+                    break
+                await trio.sleep(0.001)
+                (world.at / name).rmdir()
+                (world.at / name).mkdir()
+            else:
+                pytest.skip("this file system does not give out numbers again at once")
+        world.clock.ns += 3 * S  # the time that the name of a new directory may be believed
+        with contextlib.suppress(OSError):
+            await world.lookup(name)
+        new = await world.lookup(name)
+        assert new is not None
+        assert await world.names(new) == set()
+        world.clock.ns += 60 * S
+        assert await world.lookup("a", new) is None
+        (world.at / name / "b").touch()
+        world.clock.ns += 60 * S
+        assert await world.names(new) == {b"b"} and await world.lookup("b", new) is not None
 
     run(test)
 
