@@ -8,8 +8,8 @@ another directory, are one token that is never expected. Where they trained on o
 other, this one is trained online: every TRAIN_EVERY tokens a gradient step on the latest windows and some of the past.
 Up to ten steps are expected at once, as there, here only those of at least PROBABILITY_MIN.
 
-Needs torch and a hundred times the time of a rule: about half a millisecond a token on one core, half of it for
-training. Everything is bounded: vocabulary, sequences, windows kept. Randomness is seeded.
+Needs torch and a hundred times the time of a rule: about half a millisecond a token on one core, two fifths of it
+for training. Everything is bounded: vocabulary, sequences, windows kept. Randomness is seeded.
 """
 
 import random

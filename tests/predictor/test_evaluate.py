@@ -36,6 +36,16 @@ def test_the_table_is_printed(trace: Path, capsys: pytest.CaptureFixture[str]) -
     assert "last successor" in capsys.readouterr().out
 
 
+def test_the_table_has_the_rivals_that_were_asked_for(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main([str(trace), "--rivals", "PG", "IGTCache-like"]) == 0
+    shown = capsys.readouterr().out
+    assert "IGTCache-like" in shown
+    assert "last successor" not in shown
+    with pytest.raises(SystemExit) as end:
+        evaluate.main([str(trace), "--rivals", "clairvoyance"])
+    assert end.value.code == 2
+
+
 def test_training_from_traces_saves_what_it_learned(trace: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     steps: list[float] = []
