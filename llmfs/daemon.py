@@ -9,6 +9,7 @@ before. The umask is the caller's, for the files that programs will make through
 """
 
 import contextlib
+import faulthandler
 import json
 import logging
 import logging.handlers
@@ -47,6 +48,7 @@ def serve_in_foreground(serve: Serve) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
     _log_to(handler)
+    _say_what_kills()
     is_ready = False
 
     def ready() -> None:
@@ -106,6 +108,7 @@ def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
         try:
             _detach(keep=to_parent)
             _log_to(_LogFile(log))
+            _say_what_kills()
             with _unwrapped():
                 serve(report.ready)
             status = 0
@@ -120,6 +123,11 @@ def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
         with contextlib.suppress(Exception):
             logging.shutdown()
         os._exit(status)
+
+
+def _say_what_kills() -> None:
+    """Has the log say so when a signal ends us that Python cannot catch, as SIGBUS where the cache's disk is dying."""
+    faulthandler.enable(2, all_threads=False)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What the cache promises: it asks the source once, survives remounts and crashes, keeps its limit, never lies."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import mmap
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.slowdir import SlowDir
 from llmfs.cache_dir import FORMAT
 from tests.mount.conftest import Mounted, World, drop_pages, eventually, is_alive
 
@@ -306,6 +308,32 @@ def test_killed_mount_is_cleaned_up_and_its_cache_is_still_good(world: World, fi
     assert read_all(m.path) == expected
     assert asked(world, "read").get("read", 0) <= 1  # but what was written is not in the cache
     assert (world.backing / "d0" / "f0").read_bytes() == b"synced"
+
+
+def test_disk_of_the_cache_that_dies_takes_the_mount_along_and_nothing_else(
+    world: World, files: dict[str, bytes]
+) -> None:
+    """What LMDB's map cannot read is a bus error: the log says so, the source has everything, the next mount works."""
+    world.expect_complaint("Fatal Python error: Bus error|Bus error")
+    m = world.prepare("--predictor", "off", source=world.slow_source())
+    disk = world.root / "disk"
+    disk.mkdir()
+    m.cache_dir.mkdir()
+    with SlowDir(disk, m.cache_dir, 0.0) as dying:
+        m.mount()
+        assert read_all(m.path) == files
+        (m / "d0" / "f0").write_bytes(b"written before")
+        m.remount()
+        dying.fail(["read"], errno.EIO)
+        dying.drop_kernel_caches()
+        with pytest.raises(OSError, match=r"not connected|abort"):
+            for _ in range(1000):
+                read_all(m.path)
+        eventually(lambda: not is_alive(m.pid), 20, "the daemon's death")
+        assert "Bus error" in (disk / "llmfs.log").read_text()
+        world.llmfs("umount", m.path)
+    m.mount()
+    assert read_all(m.path) == {**files, "d0/f0": b"written before"}
 
 
 def _is_quiet(m: Mounted) -> bool:
