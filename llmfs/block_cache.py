@@ -78,6 +78,10 @@ class BlockCache:
         self._heat(key, block)
         return block
 
+    def resident(self, key: bytes) -> Resident | None:
+        """What the policy knows of a block; None where it is not there, or its key was not read yet."""
+        return self._policy.get(key)
+
     def use(self, key: bytes) -> str | None:
         """A program used the block. Returns who had fetched it ahead, the first time it is used."""
         resident = self._policy.get(key)

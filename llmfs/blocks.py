@@ -27,6 +27,11 @@ def block_key(inode_id: int, generation: int, index: int) -> bytes:
     return _KEY.pack(inode_id, generation, index)
 
 
+def key_index(key: bytes) -> int:
+    """The position in the file of the block that a key belongs to."""
+    return int.from_bytes(key[16:], "big")
+
+
 def key_inode_id(key: bytes) -> int:
     """The file that a key belongs to."""
     return int.from_bytes(key[:8], "big")

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import llmfs
-from llmfs.commands import cache, doctor, learning, mount, status
+from llmfs.commands import cache, doctor, explain, learning, mount, status
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command()(mount.mount)
 app.command()(mount.umount)
 app.command()(status.status)
+app.command()(explain.explain)
 app.add_typer(cache.app, name="cache")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)

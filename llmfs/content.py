@@ -63,12 +63,12 @@ class Content:
         source: Source,
         cache: BlockCache,
         nursery: trio.Nursery,
-        on_fetched: Callable[[str, int], None],
+        on_fetched: Callable[[Inode, str | None, int, int], None],
         on_used: Callable[[Inode, str, bool, int], None],
         is_bypassed: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`on_fetched(generator, bytes)` hears of each block that was fetched ahead, `on_used(inode, generator,
-        was_late, bytes)` of each such block that a program used.
+        """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
+        it was ahead of its use; `on_used(inode, generator, was_late, bytes)` of each such block that a program used.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
         """
@@ -285,11 +285,10 @@ class Content:
             base = flight.first
             data = fetched[(page - base) * PAGE_BYTES : (block_stop - base) * PAGE_BYTES]
             generator = flight.generator
-            if generator is not None:
-                self._on_fetched(generator, len(data))
-                if flight.was_joined:
-                    self._on_used(inode, generator, True, len(data))
-                    generator = None
+            self._on_fetched(inode, generator, page * PAGE_BYTES, len(data))
+            if generator is not None and flight.was_joined:
+                self._on_used(inode, generator, True, len(data))
+                generator = None
             key = block_key(inode.id, inode.generation, index)
             self._cache.add(key, page - index * BLOCK_PAGES, data, generator)
             page = block_stop

@@ -22,13 +22,15 @@ from prometheus_client import start_http_server
 
 from llmfs import __version__
 from llmfs.block_cache import BlockCache
-from llmfs.blocks import key_inode_id
+from llmfs.blocks import BLOCK_BYTES, block_key, key_index, key_inode_id
 from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
 from llmfs.daemon import complaints_of_libraries
+from llmfs.decisions import Decisions
 from llmfs.errors import MountError
+from llmfs.explain import LatestAccesses, blocks_of, explain
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
@@ -50,6 +52,7 @@ from llmfs.trace_log import TraceLog
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
 from predictor.plan import Outcome, PlanItem
+from predictor.recent import Recent
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,9 @@ class Mount:
         self._config = config
         self._started = time.monotonic()
         self._budget = budget = Budget.of(config.cache_size_bytes)
-        self._scores: dict[int, float] = {}
+        self._scores: Recent[int, float] = Recent(IDLE_INODES // 2)
+        self._decisions = Decisions()
+        self._latest = LatestAccesses()
         self._token: trio.lowlevel.TrioToken | None = None
         self._requests = trio.CancelScope()
         self.metrics = metrics = Metrics()
@@ -180,6 +185,7 @@ class Mount:
                 self.metrics,
                 self._config.read_only,
                 lambda: json.dumps(self.status()).encode(),
+                lambda inode: json.dumps(self.explain(inode)).encode(),
             )
             metrics_port = self._start_metrics()
             self._metrics_port = metrics_port
@@ -287,6 +293,24 @@ class Mount:
             },
         }
 
+    def explain(self, inode: Inode) -> dict[str, Any]:
+        """What `llmfs explain` shows of a file."""
+        now_s = time.time()
+        self.recorder.flush()
+        path, attributes = self.recorder.path(inode), inode.attributes
+        kind = "directory" if attributes.is_directory else "file" if attributes.is_regular else "other"
+        size_bytes = attributes.size if attributes.is_regular else 0
+        return explain(
+            path,
+            kind,
+            size_bytes,
+            blocks_of(size_bytes, lambda index: self.blocks.resident(block_key(inode.id, inode.generation, index))),
+            self._scores.get(inode.id),
+            self._decisions.of(path, inode.id),
+            self._latest.of(self.recorder.path_of(inode), self.recorder.process_of, now_s),
+            now_s,
+        )
+
     # --- what the parts tell each other
 
     def _observe_source(self, operation: str, seconds: float, failed: bool) -> None:
@@ -306,12 +330,16 @@ class Mount:
         elif kind in self.metrics.prefetch_late:
             self.metrics.prefetch_late[kind].inc()
 
-    def _data_fetched(self, generator: str, size_bytes: int) -> None:
+    def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
+        self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())
+        if generator is None:
+            return
         self.metrics.prefetch_issued["data"].inc()
         self.metrics.prefetch_issued_bytes.inc(size_bytes)
         self.prefetcher.planning.fetched(size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
+        self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used(was_late, size_bytes)
         self.prefetcher.planning.used(size_bytes)
         if self._link is not None:
@@ -320,9 +348,12 @@ class Mount:
 
     def _evicted(self, key: bytes, resident: Resident) -> None:
         self.metrics.evicted(resident)
+        inode_id, offset = key_inode_id(key), key_index(key) * BLOCK_BYTES
+        who, score = resident.generator or "", self._score(key)
+        self._decisions.evicted(inode_id, who, offset, resident.size_bytes, score, time.time())
         if resident.generator is not None:
             self.prefetcher.planning.wasted(resident.size_bytes)
-            inode = self.metadata.inodes.get(key_inode_id(key))
+            inode = self.metadata.inodes.get(inode_id)
             if self._link is not None and inode is not None:
                 self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)
 
@@ -335,6 +366,7 @@ class Mount:
     def _take_batch(self, batch: Batch) -> None:
         self.metrics.accesses.inc(len(batch[2]) // 40)
         self._trace.append(batch)
+        self._latest.add(batch[2])
         if self._link is None:
             return
         if self.speed.is_fast:
@@ -352,6 +384,9 @@ class Mount:
             self._listed(directory, directory.listing.names)
 
     def _take_plan(self, items: list[PlanItem]) -> None:
+        now_s = time.time()
+        for item in items:
+            self._decisions.planned(item, now_s)
         self.prefetcher.take_plan(items)
 
     def _take_scores(self, scores: list[tuple[bytes, float]]) -> None:
@@ -359,8 +394,6 @@ class Mount:
             inode = self._find(path)
             if inode is not None:
                 self._scores[inode.id] = score
-        while len(self._scores) > IDLE_INODES:
-            del self._scores[next(iter(self._scores))]
 
     def _find(self, path: bytes) -> Inode | None:
         """The inode of a path, if it is in memory."""
@@ -373,7 +406,7 @@ class Mount:
         return inode
 
     def _score(self, key: bytes) -> float:
-        return self._scores.get(key_inode_id(key), 0.0)
+        return self._scores.get(key_inode_id(key)) or 0.0
 
     def _predictor_is(self, state: str) -> None:
         self._predictor_state = state

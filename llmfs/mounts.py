@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from llmfs.cache_dir import CacheDir
-from llmfs.errors import MountError, UsageError, one_line, reason, show
+from llmfs.errors import LlmfsError, MountError, UsageError, one_line, reason, show
 
 FILE_SYSTEM_TYPE = "fuse.llmfs"
 STATUS_ATTRIBUTE = "user.llmfs.status"
+EXPLAIN_ATTRIBUTE = "user.llmfs.explain"
 
 _ANSWER_S = 5.0
 """A daemon that has not answered for so long is reported as hanging; its answer needs no source."""
@@ -73,34 +74,85 @@ def at(path: str) -> Mount | None:
 
 def ask(mount: Mount) -> Health:
     """How a mount is. Takes no longer than a few seconds, whatever the daemon does."""
+    match _attribute(mount.mountpoint, STATUS_ATTRIBUTE):
+        case bytes(text):
+            return Health(mount, State.LIVE, _table_of(text) or {})
+        case OSError(errno=errno.ENOTCONN | errno.ECONNABORTED):
+            return Health(mount, State.DEAD)
+        case OSError(errno=errno.EACCES | errno.EPERM):
+            return Health(mount, State.CLOSED)
+        case OSError():
+            return Health(mount, State.LIVE)  # it answers, though not this question
+        case _:
+            return Health(mount, State.HANGING)
+
+
+def above(path: str) -> Mount | None:
+    """The mount of llmfs that `path` lies in, or None. Where mounts are stacked, the uppermost counts."""
+    try:
+        unresolved = Path(os.path.normpath(os.path.abspath(path)))
+        # As it is written first: to resolve it asks the mount, which may be dead or hang.
+        return _above(unresolved) or _above(Path(os.path.realpath(path)))
+    except ValueError:
+        raise UsageError("a path cannot contain a null byte") from None
+
+
+def _above(path: Path) -> Mount | None:
+    uppermost = {mount.mountpoint: (mount, kind) for mount, kind in _table()}
+    for place in (path, *path.parents):
+        if place in uppermost:
+            mount, kind = uppermost[place]
+            return mount if kind == FILE_SYSTEM_TYPE else None
+    return None
+
+
+def explain(path: str, mount: Mount) -> dict[str, Any]:
+    """What the daemon of `mount` tells of the file at `path`. Raises LlmfsError with what to do where it does not."""
+    match _attribute(Path(path), EXPLAIN_ATTRIBUTE):
+        case bytes(text) if (says := _table_of(text)) is not None:
+            return says
+        case OSError(errno=errno.ENOENT | errno.ENOTDIR):
+            raise LlmfsError(f"there is no {one_line(path)}")
+        case OSError(errno=errno.ENOTCONN | errno.ECONNABORTED):
+            name = show(mount.mountpoint)
+            raise LlmfsError(f"the mount at {name} is dead: clean up with llmfs umount {name}")
+        case OSError(errno=errno.EACCES | errno.EPERM):
+            raise LlmfsError(f"{one_line(path)} may not be read by you, or is neither a file nor a directory")
+        case OSError(errno=errno.ENODATA | errno.ENOTSUP):
+            raise LlmfsError(f"the mount at {show(mount.mountpoint)} is of an llmfs that cannot explain: remount it")
+        case OSError() as error:
+            raise LlmfsError(f"cannot ask about {one_line(path)}: {reason(error)}") from error
+        case None:
+            raise LlmfsError(f"the mount at {show(mount.mountpoint)} does not answer")
+        case _:
+            raise LlmfsError(f"the mount at {show(mount.mountpoint)} gave an answer that makes no sense")
+
+
+def _attribute(path: Path, name: str) -> bytes | OSError | None:
+    """An extended attribute; None where no answer comes.
+
+    Nothing interrupts a system call on a hanging mount but the end of the process: hence a thread that may stay.
+    """
     answer: list[bytes | OSError] = []
 
     def get() -> None:
         try:
-            answer.append(os.getxattr(mount.mountpoint, STATUS_ATTRIBUTE))
+            answer.append(os.getxattr(path, name))
         except OSError as error:
             answer.append(error)
 
-    # Nothing interrupts a system call on a hanging mount but the end of the process: hence a thread that may
-    # stay.
     thread = threading.Thread(target=get, daemon=True)
     thread.start()
     thread.join(_ANSWER_S)
-    match answer:
-        case [bytes(text)]:
-            try:
-                says = json.loads(text)
-            except ValueError:
-                says = None
-            return Health(mount, State.LIVE, says if isinstance(says, dict) else {})
-        case [OSError(errno=errno.ENOTCONN | errno.ECONNABORTED)]:
-            return Health(mount, State.DEAD)
-        case [OSError(errno=errno.EACCES | errno.EPERM)]:
-            return Health(mount, State.CLOSED)
-        case [OSError()]:
-            return Health(mount, State.LIVE)  # it answers, though not this question
-        case _:
-            return Health(mount, State.HANGING)
+    return answer[0] if answer else None
+
+
+def _table_of(text: bytes) -> dict[str, Any] | None:
+    try:
+        says = json.loads(text)
+    except ValueError:
+        return None
+    return says if isinstance(says, dict) else None
 
 
 def unmount(path: str, *, lazy: bool = False) -> str:

@@ -46,6 +46,7 @@ ROOT_PATIENCE_S = 1.0
 """How long the root's attributes are waited for before those of the last look are given."""
 
 STATUS_XATTR = b"user.llmfs.status"
+EXPLAIN_XATTR = b"user.llmfs.explain"
 _RENAME_EXCHANGE = 2
 _RENAME_WHITEOUT = 4
 _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
@@ -119,6 +120,7 @@ class Operations(pyfuse3.Operations):
         metrics: Metrics,
         is_read_only: bool,
         status: Callable[[], bytes],
+        explain: Callable[[Inode], bytes],
     ) -> None:
         super().__init__()
         self._source = source
@@ -132,6 +134,7 @@ class Operations(pyfuse3.Operations):
         self._metrics = metrics
         self._is_read_only = is_read_only
         self._status = status
+        self._explain = explain
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
         self._xattrs = xattrs
@@ -536,6 +539,8 @@ class Operations(pyfuse3.Operations):
         if name == STATUS_XATTR and inode == self._metadata.root.id:
             return self._status()
         node = self._metadata.inode(inode)
+        if name == EXPLAIN_XATTR:
+            return self._explain(node)
         return await self._xattrs.get(node, name, _caller(ctx))
 
     @answers("listxattr")

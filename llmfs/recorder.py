@@ -177,6 +177,11 @@ class Recorder:
         self._stream_of_pid[pid] = (now, stream)
         return stream
 
+    def process_of(self, stream: int) -> tuple[int, str] | None:
+        """Thread-group id and command of a stream, None where its number is no longer in use."""
+        place = stream - self._first_stream
+        return self._processes[place] if 0 <= place < len(self._processes) else None
+
     def flush(self) -> None:
         """Hand on what was recorded."""
         if not self._records:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmfs import mounts
+from llmfs.commands.answers import number, table
 from llmfs.errors import LlmfsError, one_line, show
 from llmfs.settings import format_size
 
@@ -40,8 +41,8 @@ def status(
     console = Console(highlight=False, soft_wrap=True)
     if not healths:
         console.print("no mount of llmfs on this machine")
-    for number, health in enumerate(healths):
-        if number:
+    for place, health in enumerate(healths):
+        if place:
             console.print()
         console.print(render(health))
 
@@ -87,7 +88,7 @@ def _state(health: mounts.Health) -> str:
     if "pid" in says:
         facts.append(f"pid {says['pid']}")
     if "uptime_s" in says:
-        facts.append(f"for {format_duration(_number(says, 'uptime_s'))}")
+        facts.append(f"for {format_duration(number(says, 'uptime_s'))}")
     if "consistency" in says:
         facts.append(one_line(str(says["consistency"])))
     return ", ".join(facts)
@@ -96,13 +97,13 @@ def _state(health: mounts.Health) -> str:
 def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of each line that the daemon's answer has figures for."""
     lines = [
-        ("reads", _by_tier(_table(says, "reads"), _table(says, "read_bytes"))),
-        ("lookups", _by_tier(_table(says, "lookups"), {})),
-        ("prefetch", _prefetch(_table(says, "prefetch"), "")),
-        ("names", _prefetch(_table(says, "prefetch"), "attributes_")),
-        ("cache", _cache(_table(says, "cache"))),
+        ("reads", _by_tier(table(says, "reads"), table(says, "read_bytes"))),
+        ("lookups", _by_tier(table(says, "lookups"), {})),
+        ("prefetch", _prefetch(table(says, "prefetch"), "")),
+        ("names", _prefetch(table(says, "prefetch"), "attributes_")),
+        ("cache", _cache(table(says, "cache"))),
         ("predictor", _predictor(says)),
-        ("source", _source(_table(says, "source_calls"))),
+        ("source", _source(table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
         ("cached in", one_line(str(says.get("cache_dir", "")))),
     ]
@@ -112,14 +113,14 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _by_tier(counts: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     if not counts:
         return ""
-    total = sum(_number(counts, tier) for tier in counts)
+    total = sum(number(counts, tier) for tier in counts)
     if not total:
         return "none yet"
     known = [tier for tier in _TIERS if tier in counts] + [tier for tier in counts if tier not in _TIERS]
     shares = []
     for tier in known:
-        size = f" ({format_size(_number(sizes, tier))})" if tier in sizes else ""
-        shares.append(f"{_share(_number(counts, tier), total)} {_TIERS.get(tier, one_line(tier))}{size}")
+        size = f" ({format_size(number(sizes, tier))})" if tier in sizes else ""
+        shares.append(f"{_share(number(counts, tier), total)} {_TIERS.get(tier, one_line(tier))}{size}")
     return f"{total:,.0f}: {', '.join(shares)}"
 
 
@@ -127,15 +128,15 @@ def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
     """What became of the blocks fetched ahead; with a prefix, of the names and attributes."""
     if f"{prefix}issued" not in figures:
         return ""
-    issued = _number(figures, f"{prefix}issued")
+    issued = number(figures, f"{prefix}issued")
     if not issued:
         return "none yet"
     shares = [
-        f"{_share(_number(figures, prefix + key), issued)} {words}"
+        f"{_share(number(figures, prefix + key), issued)} {words}"
         for key, words in (("used_in_time", "used in time"), ("used_late", "used late"), ("unused", "unused"))
         if prefix + key in figures
     ]
-    size_bytes = _number(figures, f"{prefix}issued_bytes")
+    size_bytes = number(figures, f"{prefix}issued_bytes")
     size = f" ({format_size(size_bytes)})" if size_bytes else ""
     return f"{issued:,.0f}{size}: {', '.join(shares)}"
 
@@ -143,11 +144,11 @@ def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
 def _cache(figures: Mapping[str, Any]) -> str:
     if not figures:
         return ""
-    used, limit = _number(figures, "used_bytes"), _number(figures, "limit_bytes")
+    used, limit = number(figures, "used_bytes"), number(figures, "limit_bytes")
     width = 20
     full = min(width, round(width * used / limit)) if limit else 0
     facts = [f"{'█' * full}{'░' * (width - full)} {format_size(used)} of {format_size(limit)}"]
-    facts += [f"{_number(figures, key):,.0f} {key}" for key in ("blocks", "evictions") if key in figures]
+    facts += [f"{number(figures, key):,.0f} {key}" for key in ("blocks", "evictions") if key in figures]
     return ", ".join(facts)
 
 
@@ -157,11 +158,11 @@ def _predictor(says: Mapping[str, Any]) -> str:
 
 
 def _source(figures: Mapping[str, Any]) -> str:
-    facts = [f"{_number(figures, 'requests'):,.0f} requests"] if "requests" in figures else []
+    facts = [f"{number(figures, 'requests'):,.0f} requests"] if "requests" in figures else []
     if "latency_ms" in figures:
-        facts.append(f"{_number(figures, 'latency_ms'):.2f} ms each")
+        facts.append(f"{number(figures, 'latency_ms'):.2f} ms each")
     if "errors" in figures:
-        facts.append(f"{_number(figures, 'errors'):,.0f} errors")
+        facts.append(f"{number(figures, 'errors'):,.0f} errors")
     return ", ".join(facts)
 
 
@@ -176,14 +177,3 @@ def format_duration(seconds: float) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f}%"
-
-
-def _table(says: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table of the daemon's answer; an older or newer daemon may not have it."""
-    table = says.get(key)
-    return table if isinstance(table, dict) else {}
-
-
-def _number(table: Mapping[str, Any], key: str) -> float:
-    value = table.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0

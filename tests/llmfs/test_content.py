@@ -89,7 +89,7 @@ class World:
             self.source,  # type: ignore[arg-type]
             Blocks(),  # type: ignore[arg-type]
             nursery,
-            lambda generator, size: self.fetched.append((generator, size)),
+            lambda inode, generator, offset, size: generator and self.fetched.append((generator, size)),
             lambda inode, generator, late, size: self.used.append((generator, late, size)),
         )
         self.inode = Inode(7, None, attributes(len(data)))
