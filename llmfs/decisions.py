@@ -2,13 +2,14 @@
 
 A few decisions a file, of a few thousand files: what was planned, fetched, used or evicted last. What is decided alike
 of one block after the other is one decision, as of the last of them. Noting one takes microseconds, is done where a
-plan, a fetch or an eviction takes far longer, and never again while a block is used: how often it was is the eviction
-policy's own count.
+fetch or an eviction takes far longer, and never again while a block is used: how often it was is the eviction policy's
+own count. Plans are kept as they come, and looked through when somebody asks.
 
 Pure: the time comes in with each call.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ from predictor.plan import PlanItem, Want
 FILES_MAX = 8192
 DECISIONS_MAX = 16
 """Of a file: the oldest go first. All of them together are 15 MB at most."""
+
+PLANNED_MAX = 16_384
+"""Items of the last plans, 4 MB."""
 
 
 class What(StrEnum):
@@ -43,20 +47,22 @@ class Decision(NamedTuple):
 class Decisions:
     """Remembers them by file: by path what was planned, by inode number what was done."""
 
-    def __init__(self, files_max: int = FILES_MAX) -> None:
+    def __init__(self, files_max: int = FILES_MAX, planned_max: int = PLANNED_MAX) -> None:
         self._files_max = files_max
-        self._files: OrderedDict[bytes | int, list[Decision]] = OrderedDict()
+        self._files: OrderedDict[int, list[Decision]] = OrderedDict()
+        self._planned_max = planned_max
+        self._plans: deque[tuple[float, Sequence[PlanItem]]] = deque()
+        self._planned = 0
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def planned(self, item: PlanItem, at_s: float) -> None:
-        """The predictor expects that `item` is used."""
-        is_data = item.want is Want.DATA
-        offset, length = (item.offset, item.length) if is_data else (0, 0)
-        want = item.want.name.lower()
-        decision = Decision(at_s, What.PLANNED, item.generator, want, offset, length, item.score, item.horizon)
-        self._note(item.path, decision)
+    def planned(self, items: Sequence[PlanItem], at_s: float) -> None:
+        """The predictor expects that these are used."""
+        self._plans.append((at_s, items))
+        self._planned += len(items)
+        while self._planned > self._planned_max and len(self._plans) > 1:
+            self._planned -= len(self._plans.popleft()[1])
 
     def fetched(self, inode_id: int, who: str, offset: int, length: int, at_s: float) -> None:
         """Bytes came from the source; `who` had them fetched ahead, or nobody: a program asked for them."""
@@ -72,9 +78,10 @@ class Decisions:
 
     def of(self, path: bytes, inode_id: int) -> list[Decision]:
         """Those about a file, the oldest first."""
-        return sorted(self._files.get(path, []) + self._files.get(inode_id, []))
+        planned = [_planned(item, at_s) for at_s, items in self._plans for item in items if item.path == path]
+        return sorted(planned[-DECISIONS_MAX:] + self._files.get(inode_id, []), key=lambda decision: decision.at_s)
 
-    def _note(self, file: bytes | int, decision: Decision) -> None:
+    def _note(self, file: int, decision: Decision) -> None:
         decisions = self._files.get(file)
         if decisions is None:
             decisions = self._files[file] = []
@@ -90,8 +97,13 @@ class Decisions:
             del decisions[0]
 
 
+def _planned(item: PlanItem, at_s: float) -> Decision:
+    offset, length = (item.offset, item.length) if item.want is Want.DATA else (0, 0)
+    want = item.want.name.lower()
+    return Decision(at_s, What.PLANNED, item.generator, want, offset, length, item.score, item.horizon)
+
+
 def _goes_on(last: Decision, decision: Decision) -> bool:
     """Whether it is the same of the bytes that follow: many blocks must not push out what was decided before."""
-    if decision.what is What.PLANNED or (decision.what, decision.who) != (last.what, last.who):
-        return False
-    return decision.offset == last.offset + last.length
+    is_alike = (decision.what, decision.who) == (last.what, last.who)
+    return is_alike and decision.offset == last.offset + last.length

@@ -384,9 +384,7 @@ class Mount:
             self._listed(directory, directory.listing.names)
 
     def _take_plan(self, items: list[PlanItem]) -> None:
-        now_s = time.time()
-        for item in items:
-            self._decisions.planned(item, now_s)
+        self._decisions.planned(items, time.time())
         self.prefetcher.take_plan(items)
 
     def _take_scores(self, scores: list[tuple[bytes, float]]) -> None:

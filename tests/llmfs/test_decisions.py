@@ -7,7 +7,7 @@ from predictor.plan import PlanItem, Want
 def test_a_file_s_decisions_come_in_the_order_of_their_time_whoever_noted_them() -> None:
     decisions = Decisions()
     decisions.fetched(7, "history", 0, 4096, at_s=2.0)
-    decisions.planned(PlanItem(Want.DATA, b"a", 0, 4096, 0.9, 64, "history"), at_s=1.0)
+    decisions.planned([PlanItem(Want.DATA, b"a", 0, 4096, 0.9, 64, "history")], at_s=1.0)
     decisions.used(7, "history", was_late=False, at_s=3.0)
     decisions.evicted(7, "", 0, 4096, 0.25, at_s=4.0)
     decisions.fetched(8, "", 0, 1, at_s=2.5)  # another file
@@ -42,4 +42,7 @@ def test_memory_is_bounded_by_files_and_by_decisions_of_each() -> None:
     assert len(decisions) == 10
     kept = decisions.of(b"", -1)
     assert [each.at_s for each in kept] == list(range(1000 - DECISIONS_MAX, 1000))
+    for turn in range(100):
+        decisions.planned([PlanItem(Want.LISTING, b"%d" % turn, 0, 0, 0.5, 8, "x")] * 1000, at_s=turn)
+    assert len(decisions.of(b"99", 0)) == DECISIONS_MAX and not decisions.of(b"50", 0)
     assert not decisions.of(b"", 0) and decisions.of(b"", 999)

@@ -57,7 +57,7 @@ def test_of_an_enormous_file_the_beginning_is_looked_at() -> None:
 
 def test_what_was_planned_is_expected_until_it_is_used() -> None:
     decisions = Decisions()
-    decisions.planned(PlanItem(Want.ATTRIBUTES, b"a", 0, 0, 0.9, 64, "sibling"), at_s=100.0)
+    decisions.planned([PlanItem(Want.ATTRIBUTES, b"a", 0, 0, 0.9, 64, "sibling")], at_s=100.0)
     for used_ago_s, is_expected in ((5.0, True), (0.5, False)):
         told = explain(b"a", "file", 1, {}, 0.5, decisions.of(b"a", 1), [{"ago_s": used_ago_s}], now_s=101.0)
         assert (told["expected"] is not None) == is_expected
@@ -68,7 +68,7 @@ def test_the_longest_answer_fits_an_extended_attribute() -> None:
     decisions = Decisions()
     for turn in range(100):
         item = PlanItem(Want.DATA, b"a", 2**60, 2**60, 1 / 3, 512, "a generator with a long name")
-        decisions.planned(item, at_s=turn)
+        decisions.planned([item], at_s=turn)
         decisions.fetched(1, "a generator with a long name", 2**60, 2**60, at_s=turn)
     blocks = blocks_of(2**40, lambda index: Resident(2**17, "a generator with a long name") if index % 2 else None)
     assert len(blocks["runs"]) == RUNS_SHOWN
