@@ -152,7 +152,7 @@ class CacheDir:
         try:
             described = json.loads(text)
             return described["format"], Path(described["source"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise CacheError(
                 f"{show(self._format_file)} is damaged: delete the directory, nothing lives only there"
             ) from None
@@ -197,7 +197,7 @@ class CacheDir:
         """The mount that holds the directory or held it last, or None where that is not known."""
         try:
             return Holder(**json.loads((self.path / "lock").read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     @contextlib.contextmanager

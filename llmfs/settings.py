@@ -193,7 +193,7 @@ def read_file(path: str, source: Path) -> Settings:
             document = tomllib.load(file)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {name}: {reason(error)}") from None
-    except ValueError as error:  # not TOML, not UTF-8, a null byte in the path
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a null byte in the path, nested without end
         raise UsageError(f"cannot read the configuration {name}: {one_line(str(error))}") from None
     for key in document:
         if key != "mount":

@@ -7,11 +7,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from llmfs.cache_dir import CacheDir, Holder
 from llmfs.config import MountConfig
 from llmfs.errors import CacheError, CacheInUseError
 from tests.cli.conftest import World
+
+
+def _more_json(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    keys = st.sampled_from(["format", "source", "pid", "mountpoint", "limit_bytes"])
+    return st.lists(values, max_size=3) | st.dictionaries(keys, values)
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
 
 HOLDER = Holder(os.getpid(), "/mnt/slow", "/mnt/fast", 1 << 30)
 
@@ -134,6 +146,20 @@ def test_format_that_is_not_ours(cache: CacheDir, text: str, says: str) -> None:
     (cache.path / "format").write_text(text)
     with pytest.raises(CacheError, match=says):
         cache.source()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.recursive(st.none() | st.integers() | st.text(max_size=5), _more_json).map(_as_json))
+@example(b"[" * 100_000)
+@example(b'{"format": {}, "source": "\\u0000"}')
+def test_whatever_stands_in_its_files_is_a_cache_or_refused(cache: CacheDir, text: bytes) -> None:
+    for name in ("format", "lock"):
+        (cache.path / name).write_bytes(text)
+    assert cache.last_holder() is None or isinstance(cache.last_holder(), Holder)
+    try:
+        assert isinstance(cache.source(), Path)
+    except CacheError as error:
+        assert "\n" not in str(error)
 
 
 def test_a_new_disk_and_an_unfinished_cache_are_taken(world: World) -> None:

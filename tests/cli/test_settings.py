@@ -1,9 +1,10 @@
 """From words to a configuration: sizes, precedence, files, -o."""
 
+import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmfs.config import Consistency, Predictor
@@ -140,6 +141,24 @@ def test_a_file_that_is_wrong_is_named_with_the_key(tmp_path: Path, text: str, s
     with pytest.raises(UsageError, match=says) as caught:
         read_file(str(file), SOURCE)
     assert "\n" not in str(caught.value)
+
+
+_SCALARS = st.integers() | st.booleans() | st.text(max_size=8).map(lambda text: json.dumps(text))
+_LINES = st.builds("{} = {}".format, st.sampled_from(["cache-size", "predictor", "options", "mount", "x"]), _SCALARS)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=100) | st.lists(_LINES, max_size=4).map(lambda lines: "\n".join(["[mount]", *lines]).encode())
+)
+@example(b"a = " + b"[" * 100_000)
+def test_any_bytes_are_a_configuration_or_refused_in_a_line(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "llmfs.toml"
+    file.write_bytes(data)
+    try:
+        mount_config(SOURCE, Path("/mnt/fast"), read_file(str(file), SOURCE))
+    except UsageError as error:
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("name", ["missing.toml", ".", "\0"])
