@@ -18,6 +18,7 @@ needs_fuse = pytest.mark.skipif(
     not (os.access("/dev/fuse", os.R_OK | os.W_OK) and shutil.which("fusermount3")),
     reason="this machine cannot mount",
 )
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="it mounts disks: as root")
 needs_prlimit = pytest.mark.skipif(not shutil.which("prlimit"), reason="util-linux is missing")
 
 
@@ -33,6 +34,13 @@ def quickly(name: str, directory: Path) -> Result:
 @pytest.mark.parametrize("name", ["kill-mount", "memory"])
 def test_mount_over_a_slow_source_bears_it(name: str, tmp_path: Path) -> None:
     assert quickly(name, tmp_path).failures == []
+
+
+@needs_fuse
+@needs_root
+@pytest.mark.usefixtures("_slowdir_works")
+def test_cache_loses_the_ground_below_it(tmp_path: Path) -> None:
+    assert quickly("cache-disk", tmp_path).failures == []
 
 
 @needs_fuse
