@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 QUEUE_FRAMES = 256
 NAMES_IN_SLICE = 4000
-"""Paths, and as many streams, put into one frame: 3 ms of the event loop's time."""
+"""Paths, and as many streams, put into one frame: about 1 ms of the event loop's time (all of a million: 0.9 s)."""
 
 LONGEST_LISTING = 30_000
 """Names of 255 bytes, they still are half of what a frame may be (frames.MAX_FRAME_BYTES)."""
