@@ -34,6 +34,7 @@ app.command()(explain.explain)
 app.add_typer(cache.app, name="cache")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)
+app.command()(learning.evaluate)
 app.command()(doctor.doctor)
 
 # Typer shows its exceptions' base class under no public name, and keeps it in different places in its

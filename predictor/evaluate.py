@@ -14,12 +14,14 @@ makes siblings, unread sets and cohorts look far better than they are.
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +37,9 @@ from predictor.trace import Batch, Records
 
 BURST = 8
 """Accesses between two plans: a cold program waits for each access, a warm one is a few ahead of us."""
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 RIVALS_SHOWN = ("last successor", "order 2", "siblings")
 """The rivals that cost little to ask; `--rivals` names others."""
@@ -93,6 +98,23 @@ class Result:
     def block_accuracy(self) -> float:
         return _share(len(self.blocks_planned & self.blocks_read), len(self.blocks_planned))
 
+    def figures(self) -> dict[str, str | int | float | None]:
+        """What is reported, as JSON can hold it."""
+        has_blocks = bool(self.blocks_planned)
+        return {
+            "run": self.run,
+            "planner": self.planner,
+            "accesses": self.events,
+            "files": len(self.touched),
+            "coverage": self.coverage,
+            "coverage_seen": self.coverage_seen,
+            "coverage_new": self.coverage_new,
+            "accuracy": self.accuracy,
+            "block_coverage": self.block_coverage if has_blocks else None,
+            "block_accuracy": self.block_accuracy if has_blocks else None,
+            "microseconds": self.microseconds,
+        }
+
     @property
     def microseconds(self) -> float:
         return self.seconds * 1e6 / max(1, self.events)
@@ -108,6 +130,16 @@ def load(path: str | os.PathLike[str]) -> Recording:
             _add_tree(recording, tree.read_bytes())
             break
     return recording
+
+
+def latest(recording: Recording, accesses: int) -> Recording:
+    """The same recording with the last so many accesses. What is known of directories and sizes stays."""
+    kept: list[Records] = []
+    for records in reversed(recording.batches):
+        if accesses > 0:
+            kept.insert(0, records[-accesses:])
+            accesses -= len(records)
+    return dataclasses.replace(recording, batches=kept)
 
 
 def write_tree(root: Path, target: Path) -> None:
@@ -298,14 +330,22 @@ def _plan(result: Result, items: Sequence[PlanItem], sizes: dict[bytes, int]) ->
 
 
 def compare(
-    recordings: Sequence[Recording], network: Ranker | None, rivals: Sequence[str] = RIVALS_SHOWN
+    recordings: Sequence[Recording],
+    network: Ranker | None,
+    rivals: Sequence[str] = RIVALS_SHOWN,
+    progress: Callable[[str, float], None] = lambda _what, _share: None,
 ) -> list[Result]:
-    """All planners on all runs in order, each learning as it goes. `rivals`: names in the catalogue."""
+    """All planners on all runs in order, each learning as it goes: a planner's results stand together.
+
+    `rivals`: names in the catalogue. `progress` is told what is done next, and how far the whole is, 0 to 1.
+    """
     results: list[Result] = []
+    count = (1 + (network is not None) + len(rivals)) * len(recordings)
     engines = [Engine()] + ([Engine(ranker=network)] if network is not None else [])
     for engine in engines:
         seen: set[bytes] = set()
         for recording in recordings:
+            progress(f"{'network' if engine.ranker else 'rules'} on {recording.name}", len(results) / count)
             results.append(replay(engine, recording, seen=seen))
             seen |= results[-1].touched
     for name in rivals:
@@ -313,6 +353,7 @@ def compare(
         table: PathTable | None = None
         rival: Rival | None = None
         for recording in recordings:
+            progress(f"{name} on {recording.name}", len(results) / count)
             if recording.paths is not table:  # ids are a recording's own
                 recording = _renumbered(recording, table) if table is not None else recording
                 table = recording.paths
@@ -342,7 +383,6 @@ def _share(part: int, whole: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a table; returns the exit status."""
     from rich.console import Console
-    from rich.table import Table
 
     parser = argparse.ArgumentParser(prog="predictor.evaluate", description=__doc__.split("\n", 1)[0])
     parser.add_argument("traces", nargs="+", type=Path, metavar="TRACE")
@@ -361,12 +401,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recordings *= 2
     path = options.weights or (ranker.SHIPPED if ranker.SHIPPED.exists() else None)
     results = compare(recordings, ranker.load(path) if path is not None else None, options.rivals)
+    Console(width=None if sys.stdout.isatty() else 140).print(shown(results, len(recordings)))
+    return 0
+
+
+def shown(results: Sequence[Result], runs: int) -> "Table":
+    """A table of what `compare` found, run by run."""
+    from rich.table import Table
+
     table = Table(title="planned before the first touch of a run")
     headings = ("run", "planner", "files", "coverage", "seen", "new", "accuracy", "blocks", "accuracy", "us/event")
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("run", "planner") else "right", no_wrap=True)
-    for number in range(len(recordings)):
-        for result in results[number :: len(recordings)]:
+    for number in range(runs):
+        for result in results[number::runs]:
             has_blocks = bool(result.blocks_planned)
             table.add_row(
                 f"{number + 1} {result.run}",
@@ -381,8 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{result.microseconds:.1f}",
             )
         table.add_section()
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-    return 0
+    return table
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""`llmfs trace export` and `llmfs train`: what was seen, taken elsewhere and learned from."""
+"""`llmfs trace export`, `llmfs train` and `llmfs evaluate`: what was seen, exported, learned from, judged by."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -16,11 +17,13 @@ from llmfs import settings
 from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir, Holder
 from llmfs.commands import cache as caches
+from llmfs.commands import plots
 from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from predictor.ranking import Ranker
     from predictor.trace import Batch
 
 app = typer.Typer(help="Take out the record of what was read.")
@@ -39,6 +42,9 @@ class Format(StrEnum):
 
 
 _TEXT = (Format.CSV, Format.FIO)
+
+_TABLE_WIDTH = 140
+"""Where there is no terminal: the table of results is not to be folded."""
 
 
 @app.command()
@@ -87,8 +93,12 @@ def train(
         str | None, typer.Option("--source", metavar="SOURCE", help="Learn for the mounts of this directory.")
     ] = None,
     cache_dir: caches.Directory = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE.png", help="Draw the losses, the lower the better.")
+    ] = None,
 ) -> None:
     """Learn from traces, for the next mount."""
+    drawing = plots.target(plot)
     cache, made = _cache_to_train(source, cache_dir, traces or [])
     files: list[str | os.PathLike[str]] = [settings.absolute(each) for each in traces or []] or [cache.trace]
     from predictor import training
@@ -109,13 +119,96 @@ def train(
         cache.remove(made)
         raise
     if report is None:
-        print("the tables are learned; there were too few rankings to train a network on")
+        plot_says = ", so there is nothing to draw" if drawing is not None else ""
+        print(f"the tables are learned; there were too few rankings to train a network on{plot_says}")
         return
     verdict = "put in use" if report.is_better else "not better, so the one in use stays"
     print(
         f"the tables are learned; a network trained on {report.examples:,} rankings is {verdict}"
         f" (loss {report.loss:.4f}, the one in use {report.loss_incumbent:.4f}, the prior {report.loss_prior:.4f})"
     )
+    if drawing is not None:
+        losses = {"counts": report.loss_prior, "in use": report.loss_incumbent, "trained now": report.loss}
+        plots.bars(drawing, "loss on rankings that no training saw", {"loss": losses})
+
+
+def evaluate(
+    traces: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TRACE]...",
+            help="Runs in order, of llmfs, CSV, DLIO; one is played twice; none: what the cache's own mounts saw.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="SOURCE", help="The directory whose mounts and network are meant.")
+    ] = None,
+    cache_dir: caches.Directory = None,
+    latest: Annotated[
+        int,
+        typer.Option("--latest", metavar="N", min=1, help="Of each trace the last N accesses: 10,000 take seconds."),
+    ] = 200_000,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a list of results.")] = False,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE.png", help="Draw coverage and accuracy.")] = None,
+) -> None:
+    """Judge the predictor by traces: what it, and simpler planners, would have planned before it was used."""
+    cache = CacheDir(caches.find(source, cache_dir)) if source or cache_dir else None
+    if not traces and cache is None:
+        raise UsageError("say which traces, or whose: TRACE..., --source SOURCE or --cache-dir DIR")
+    for trace in traces or []:
+        if not os.path.exists(settings.absolute(trace)):
+            raise UsageError(f"there is no trace {one_line(trace)}")
+    drawing = plots.target(plot)
+    from predictor import evaluate as evaluation
+    from predictor.trace import segments
+
+    if not traces and cache is not None and not segments(cache.trace):
+        raise LlmfsError(f"there is no trace in {show(cache.trace)} yet: mount the source and read from it")
+    with _trace_errors(), _progress() as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def tell(what: str, share: float) -> None:
+            progress.update(task, description=one_line(what), completed=share)
+
+        runs = []
+        for path in [settings.absolute(trace) for trace in traces or []] or ([cache.trace] if cache else []):
+            tell(f"reading {path.name}", 0.0)
+            runs.append(evaluation.latest(evaluation.load(path), latest))
+        if len(runs) == 1:
+            runs *= 2
+        for run in runs:
+            if not run.batches:
+                raise LlmfsError(f"there is no access in {one_line(run.name)}")
+        results = evaluation.compare(runs, _network(cache), progress=tell)
+    if as_json:
+        described = [result.figures() for number in range(len(runs)) for result in results[number :: len(runs)]]
+        print(json.dumps(described, indent=2))
+    else:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(evaluation.shown(results, len(runs)))
+    if drawing is not None:
+        last = results[len(runs) - 1 :: len(runs)]
+        figures = {
+            "coverage: share of files planned before they were used": {each.planner: each.coverage for each in last},
+            "accuracy: share of planned files that were used": {each.planner: each.accuracy for each in last},
+        }
+        plots.bars(drawing, f"the last run, {last[0].run}", figures)
+
+
+def _network(cache: CacheDir | None) -> "Ranker | None":
+    """The cache's own network, else the shipped one, else none."""
+    from predictor import ranker
+
+    for path in [*([cache.learned / ranker.NAME] if cache else []), ranker.SHIPPED]:
+        try:
+            return ranker.load(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ranker.WeightsError) as error:
+            raise LlmfsError(f"cannot read the network {show(path)}: {error}") from error
+    return None
 
 
 def _cache_to_train(source: str | None, cache_dir: str | None, traces: list[str]) -> tuple[CacheDir, list[Path]]:

@@ -1,6 +1,7 @@
 """`llmfs trace export` and `llmfs train`: what they write, where, and what they refuse."""
 
 import csv
+import json
 import sys
 import types
 from collections.abc import Callable
@@ -134,3 +135,67 @@ def test_train_on_nothing_makes_no_cache(world: World) -> None:
     noise = world.root / "noise.csv"
     noise.write_text("ts,op\n")
     assert "the columns must be" in world.refuses("train", noise, "--source", world.source, status=1)
+
+
+def test_evaluate_on_what_the_mounts_saw(world: World, traced: CacheDir) -> None:
+    result = world.run("evaluate", "--source", world.source, "--json")
+    assert (result.status, result.err) == (0, "")
+    figures = json.loads(result.out)
+    assert {each["run"] for each in figures} == {"trace"} and all(each["files"] == 1 for each in figures)
+    (first, second) = [each for each in figures if each["planner"] == "rules"]  # one trace, played twice
+    assert first["coverage"] == 0 and 0 <= second["coverage"] <= 1
+    shown = world.run("evaluate", "--source", world.source)
+    assert "coverage" in shown.out and "last successor" in shown.out
+
+
+def test_evaluate_takes_the_last_accesses_of_named_traces_in_order(world: World) -> None:
+    for name, times in (("one.csv", 3), ("two.csv", 5)):
+        lines = [f"{n}.0,1,sh,LOOKUP,d/{n},0,0" for n in range(times)]
+        (world.root / name).write_text("\n".join(["ts,pid,comm,op,path,offset,size", *lines]) + "\n")
+    result = world.run("evaluate", world.root / "one.csv", world.root / "two.csv", "--latest", "4", "--json")
+    assert result.status == 0, result.err
+    figures = json.loads(result.out)
+    assert [(each["run"], each["accesses"]) for each in figures if each["planner"] == "rules"] == [
+        ("one.csv", 3),
+        ("two.csv", 4),
+    ]
+
+
+def test_evaluate_draws(world: World, traced: CacheDir) -> None:
+    pytest.importorskip("matplotlib")
+    file = world.root / "plot.png"
+    assert world.run("evaluate", "--source", world.source, "--plot", file).status == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["evaluate"], 2, "say which traces, or whose"),
+        (["evaluate", "/no/trace"], 2, "there is no trace /no/trace"),
+        (["evaluate", "--source", "{source}"], 1, "there is no trace in"),
+        (["evaluate", "--cache-dir", "/no/cache"], 1, "there is no cache at /no/cache"),
+        (["evaluate", "--latest", "0", "x"], 2, "--latest"),
+        (["evaluate", "{empty}"], 1, "there is no access in empty.csv"),
+        (["evaluate", "{noise}"], 1, "cannot read the trace"),
+        (["evaluate", "{empty}", "--plot", "/no/where/x.png"], 2, "there is no directory /no/where"),
+        (["train", "--source", "{source}", "--plot", "{empty}"], 2, "a plot is a PNG"),
+    ],
+)
+def test_evaluate_and_plots_refuse(world: World, cache: CacheDir, arguments: list[str], status: int, says: str) -> None:
+    if "--plot" in arguments:
+        pytest.importorskip("matplotlib")
+    names = {"source": world.source, "empty": world.root / "empty.csv", "noise": world.root / "noise.csv"}
+    names["empty"].write_text("ts,pid,comm,op,path,offset,size\n")
+    names["noise"].write_text("ts,op\n")
+    assert says in world.refuses(*[each.format(**names) for each in arguments], status=status)
+
+
+def test_a_plot_without_matplotlib_is_refused_before_the_work(
+    world: World, traced: CacheDir, trained: list[tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for command in ("train", "evaluate"):
+        line = world.refuses(command, "--source", world.source, "--plot", world.root / "x.png", status=1)
+        assert "pip install 'llmfs[bench]'" in line
+    assert trained == []
