@@ -8,7 +8,7 @@ they come. A block that is asked for before its key was read is found all the sa
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -87,12 +87,19 @@ class BlockCache:
         resident = self._policy.get(key)
         if resident is None:
             return None
-        if resident.generator is None:
-            self._policy.touch(key)
-            return None
-        # What a prefetch was made for is its first use, no reuse.
         generator, resident.generator = resident.generator, None
+        self._policy.touch(key)
         return generator
+
+    def done_with(self, keys: Iterable[bytes]) -> None:
+        """These are not used again before everything else is."""
+        for key in keys:
+            self._policy.done_with(key)
+
+    def not_done_with(self, keys: Iterable[bytes]) -> None:
+        """Takes `done_with` back."""
+        for key in keys:
+            self._policy.not_done_with(key)
 
     def add(self, key: bytes, first_page: int, data: bytes, generator: str | None) -> None:
         """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead."""

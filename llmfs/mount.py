@@ -40,6 +40,7 @@ from llmfs.negotiation import negotiate
 from llmfs.operations import Operations
 from llmfs.patience import Patience
 from llmfs.policy.eviction import Resident
+from llmfs.policy.planning import UNUSED_SHARE_PROVEN
 from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
@@ -59,6 +60,9 @@ log = logging.getLogger(__name__)
 DEMAND_THREADS = 32
 PREFETCH_THREADS = 16
 IDLE_INODES = 100_000
+DONE_BLOCKS_MAX = 64
+"""Of a file of a data set: a larger one is left to the rules of eviction."""
+
 REQUESTS_AT_ONCE = 256
 STOP_GRACE_S = 2.0
 """How long requests may still wait for the source once we were asked to stop."""
@@ -138,7 +142,10 @@ class Mount:
         if config.predictor is Predictor.LEARNED:
             self._predictor_state = "loading"
             self._link = PredictorLink(
-                ["--state-dir", os.fspath(cache_dir.learned), "--state-limit", str(budget.learned)],
+                [
+                    *("--state-dir", os.fspath(cache_dir.learned), "--state-limit", str(budget.learned)),
+                    *("--ahead-bytes", str(int(UNUSED_SHARE_PROVEN * self.blocks.capacity_bytes))),
+                ],
                 self.recorder.dictionary,
                 self._take_plan,
                 self._take_scores,
@@ -341,7 +348,7 @@ class Mount:
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used(was_late, size_bytes)
-        self.prefetcher.planning.used(size_bytes)
+        self.prefetcher.used(size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)
@@ -352,7 +359,7 @@ class Mount:
         who, score = resident.generator or "", self._score(key)
         self._decisions.evicted(inode_id, who, offset, resident.size_bytes, score, time.time())
         if resident.generator is not None:
-            self.prefetcher.planning.wasted(resident.size_bytes)
+            self.prefetcher.wasted(resident.size_bytes)
             inode = self.metadata.inodes.get(inode_id)
             if self._link is not None and inode is not None:
                 self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)
@@ -391,7 +398,18 @@ class Mount:
         for path, score in scores:
             inode = self._find(path)
             if inode is not None:
+                if (score < 0) != ((self._scores.get(inode.id) or 0.0) < 0):
+                    self._done_with(inode, score < 0)
                 self._scores[inode.id] = score
+
+    def _done_with(self, inode: Inode, is_done: bool) -> None:
+        """The predictor knows whether a file of a data set is still to be read in this epoch."""
+        blocks = range(min(-(-inode.size // BLOCK_BYTES), DONE_BLOCKS_MAX))
+        keys = (block_key(inode.id, inode.generation, index) for index in blocks)
+        if is_done:
+            self.blocks.done_with(keys)
+        else:
+            self.blocks.not_done_with(keys)
 
     def _find(self, path: bytes) -> Inode | None:
         """The inode of a path, if it is in memory."""

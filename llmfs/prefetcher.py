@@ -37,11 +37,10 @@ class Prefetcher:
         self._metadata = metadata
         self._content = content
         self._workers = workers
-        self._cache_bytes = cache_bytes
         self._on_dropped = on_dropped
         self._on_listing = on_listing
         self._work = trio.Event()
-        self.planning: Planning[Inode] = Planning(on_dropped)
+        self.planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
 
     def __len__(self) -> int:
         return len(self.planning)
@@ -66,6 +65,20 @@ class Prefetcher:
         now_s = time.monotonic()
         for position, name in enumerate(names):
             self._push(position, Job(Want.ATTRIBUTES, directory, (name,), 0, 0, "scan", now_s, 1.0))
+
+    def used(self, size_bytes: int) -> None:
+        """A program used bytes that were fetched ahead: there is room for others."""
+        self.planning.used(size_bytes)
+        self._room_made()
+
+    def wasted(self, size_bytes: int) -> None:
+        """Bytes that were fetched ahead left the cache unused."""
+        self.planning.wasted(size_bytes)
+        self._room_made()
+
+    def _room_made(self) -> None:
+        if len(self.planning):
+            self._work.set()
 
     def accessed(self) -> None:
         """A program asked for something: the clock of the plans' horizons."""
@@ -115,10 +128,4 @@ class Prefetcher:
         elif job.want is not Want.LISTING:
             await self._metadata.attributes(inode, self._workers, is_prefetch=True)
             if job.want is Want.DATA and inode.attributes.is_regular:
-                await self._fetch_data(inode, job)
-
-    async def _fetch_data(self, inode: Inode, job: Job[Inode]) -> None:
-        if not self.planning.may_fetch_data(self._cache_bytes()):
-            self._on_dropped(1)
-            return
-        await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)
+                await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)

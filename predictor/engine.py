@@ -294,7 +294,8 @@ class Engine:
                 position = self._begin_visit(stream, path, ATTRIBUTES, time_ns)
                 self.history.read(position, offset, offset + length)
         if is_first:
-            self.directories.used(self.paths.parent(path), path)
+            if self.directories.used(self.paths.parent(path), path):
+                self.reuse.epoch_began(self.paths.parent(path))
             self._touched[id(stream)] = stream
             self._propose(self.unseen.read(stream, path), stream.group)
         state = stream.readahead(path, self.sizes.get(path, 0))

@@ -23,6 +23,7 @@ class Limits:
     groups: int = 256
     outstanding: int = 1 << 16  # planned things remembered, so that they are not planned twice
     plan_items: int = 2048  # answered at once
+    ahead_bytes: int = 1 << 30  # planned and not used yet: replays of the past wait beyond that
     min_score: float = 0.25  # below this a candidate is not worth a request for data
     min_score_unseen: float = 0.65  # nor for data of a file that was never seen: one byte in five may be in vain
     min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes

@@ -11,6 +11,16 @@ from predictor.plan import Want
 from predictor.ranges import Ranges
 
 
+class _Entry:
+    __slots__ = ("bytes", "is_used", "ranges", "since_ns")
+
+    def __init__(self, since_ns: int, ranges: Ranges, size_bytes: int) -> None:
+        self.since_ns = since_ns
+        self.ranges = ranges
+        self.bytes = size_bytes
+        self.is_used = False
+
+
 class Outstanding:
     """Remembers (path, want) with the byte ranges planned. Times are the accesses' own, nanoseconds."""
 
@@ -18,7 +28,9 @@ class Outstanding:
         self._entries_max = entries_max
         self._planned_again_ns = planned_again_ns
         self._used_again_ns = used_again_ns
-        self._entries: OrderedDict[int, tuple[int, Ranges, bool]] = OrderedDict()  # key -> (since, ranges, is used)
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()  # by path and want, the longest planned first
+        self.bytes = 0
+        """Planned, neither used nor given up yet."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -28,27 +40,24 @@ class Outstanding:
         known = self._entries.get(path * 4 + want)
         if known is None:
             return False
-        since_ns, planned, is_used = known
-        is_fresh = now_ns - since_ns < (self._used_again_ns if is_used else self._planned_again_ns)
-        return is_fresh and (want is not Want.DATA or planned == ranges)
+        return self._is_fresh(known, now_ns) and (want is not Want.DATA or known.ranges == ranges)
 
-    def admit(self, path: int, want: Want, ranges: Ranges, now_ns: int) -> bool:
-        """Whether this is worth planning now; if so it is remembered as planned."""
+    def admit(self, path: int, want: Want, ranges: Ranges, size_bytes: int, now_ns: int) -> bool:
+        """Whether this is worth planning now; if so it is remembered as planned. `size_bytes`: of the ranges."""
         key = path * 4 + want
         known = self._entries.get(key)
         if known is not None:
-            since_ns, planned, is_used = known
-            if now_ns - since_ns < (self._used_again_ns if is_used else self._planned_again_ns):
+            if self._is_fresh(known, now_ns):
                 if want is not Want.DATA:
                     return False
-                both = byte_ranges.union(planned, ranges)
-                if both == planned:
+                both = byte_ranges.union(known.ranges, ranges)
+                if both == known.ranges:
                     return False
-                self._entries[key] = (since_ns, both, is_used)
-                return True
-        self._entries[key] = (now_ns, ranges, False)
-        if len(self._entries) > self._entries_max:
-            self._entries.popitem(last=False)
+                ranges = both
+            self._forget(key)
+        self._entries[key] = _Entry(now_ns, ranges, size_bytes)
+        self.bytes += size_bytes
+        self._give_up(now_ns)
         return True
 
     def used(self, path: int, now_ns: int) -> None:
@@ -56,12 +65,30 @@ class Outstanding:
         for want in Want:
             known = self._entries.get(path * 4 + want)
             if known is not None:
-                self._entries[path * 4 + want] = (now_ns, known[1], True)
+                self.bytes -= known.bytes
+                known.bytes, known.since_ns, known.is_used = 0, now_ns, True
+                self._entries.move_to_end(path * 4 + want)
 
     def withdraw(self, path: int) -> None:
         """What was planned of `path` is void: it was changed, or dropped unused."""
         for want in Want:
-            self._entries.pop(path * 4 + want, None)
+            if path * 4 + want in self._entries:
+                self._forget(path * 4 + want)
 
     def clear(self) -> None:
         self._entries.clear()
+        self.bytes = 0
+
+    def _is_fresh(self, entry: _Entry, now_ns: int) -> bool:
+        return now_ns - entry.since_ns < (self._used_again_ns if entry.is_used else self._planned_again_ns)
+
+    def _forget(self, key: int) -> None:
+        self.bytes -= self._entries.pop(key).bytes
+
+    def _give_up(self, now_ns: int) -> None:
+        """Forgets what was planned too long ago, and the oldest where there is too much."""
+        while self._entries:
+            key, oldest = next(iter(self._entries.items()))
+            if len(self._entries) <= self._entries_max and now_ns - oldest.since_ns < self._planned_again_ns:
+                return
+            self._forget(key)

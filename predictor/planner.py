@@ -25,6 +25,9 @@ from predictor.tracker import HORIZONS, Cell, Group, Prediction, Prior, Tracker
 WAITING_MAX = 4096
 """Items that wait for the next plan: a mount that asks for none loses the oldest."""
 
+ACCESSES_PER_VISIT = 2
+"""A visit is a look-up and a read, or more."""
+
 STREAK_MAX = 4
 """A cursor that missed more often in a row plans nothing more until it hits."""
 
@@ -130,9 +133,14 @@ class Planner:
             return
         history = self._history
         first, end, capacity = history.first, history.end, history.capacity
+        most = len(items) + limit
         is_planned, now_ns = self._outstanding.is_planned, self.now_ns
         chances: dict[int, tuple[float, list[Cell]]] = {}  # by bucket: most of a window shares a few
-        for distance, position in cursor.take_fresh(limit):
+        while len(items) < most and self._outstanding.bytes < self._limits.ahead_bytes:
+            taken = cursor.take_fresh()
+            if taken is None:
+                break
+            distance, position = taken
             if not first <= position < end:
                 continue
             slot = position % capacity
@@ -146,7 +154,7 @@ class Planner:
                 cell = self._prior.cell("cursor", _cursor_bucket(cursor.hits, confidence, distance))
                 known = chances[octave] = (self._chance(cursor, distance), [cell])
             probability, cells = known
-            horizon = next((h for h in HORIZONS if distance * 2 <= h), HORIZONS[-1])
+            horizon = max(HORIZONS[0], ACCESSES_PER_VISIT * distance)
             if self._add(path, flags, ranges, probability, horizon, "history", items, cells):
                 self._tracker.expect(Prediction(path, group, cells, None))
 
@@ -168,7 +176,8 @@ class Planner:
             largest = max(self._sizes.get(candidate.path, 0), self._sizes.get(stream.path, 0))
             if is_unseen and flags & DATA and largest > SMALL_BYTES:
                 ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells
-            if score < least and flags & DATA:
+            is_full = self._outstanding.bytes >= self._limits.ahead_bytes
+            if flags & DATA and (score < least or is_full):
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             cells = self._ranking.cells(candidate)
@@ -186,7 +195,8 @@ class Planner:
         cells: Sequence[Cell],
     ) -> bool:
         want = _want(flags, ranges)
-        if not self._outstanding.admit(path, want, ranges, self.now_ns):
+        size_bytes = self._bytes(path, ranges) if want is Want.DATA else 0
+        if not self._outstanding.admit(path, want, ranges, size_bytes, self.now_ns):
             return False
         name = self._paths.path(path)
         if want is not Want.DATA:
@@ -199,6 +209,11 @@ class Planner:
         for start, end in ranges:
             items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator))
         return True
+
+    def _bytes(self, path: int, ranges: Ranges) -> int:
+        """How much that is; an end of 0 is the file's."""
+        size = self._sizes.get(path, HEAD_BYTES)
+        return sum((end or max(size, start)) - start for start, end in ranges)
 
 
 def _want(flags: int, ranges: Ranges) -> Want:

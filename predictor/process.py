@@ -29,6 +29,7 @@ import numpy as np
 from predictor import ranker, state
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
+from predictor.limits import Limits
 from predictor.ranker import NetworkRanker
 from predictor.schedule import NEW_CANDIDATES, SECONDS, Schedule, TrainingChild
 
@@ -37,6 +38,7 @@ OUTGOING_MAX_BYTES = 4 << 20
 """About 40,000 plan items: a mount that has not read them is not going to prefetch in time."""
 
 STATISTICS_S = 1.0
+SCORES_S = 0.25
 SAVE_S = 30.0
 
 log = logging.getLogger("predictor")
@@ -45,10 +47,18 @@ log = logging.getLogger("predictor")
 class Server:
     """Serves one mount over a connected socket."""
 
-    def __init__(self, connection: socket.socket, state_dir: Path, limit_bytes: int, training: TrainingChild) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        state_dir: Path,
+        limit_bytes: int,
+        training: TrainingChild,
+        limits: Limits | None = None,
+    ) -> None:
         self._socket = connection
         self._state_dir = state_dir
         self._limit_bytes = limit_bytes
+        self._limits = limits
         self._reader = FrameReader()
         self._outgoing = bytearray()
         self._is_stopping = False
@@ -73,14 +83,14 @@ class Server:
         """Serves until the mount ends it. Raises FrameError when the peer speaks something else."""
         self._announce("loading")
         self._flush()
-        self._engine = state.load(self._state_dir, limit_bytes=self._limit_bytes)
+        self._engine = state.load(self._state_dir, self._limits, self._limit_bytes)
         self._engine.ranker = self._network()
         self._announce("learned" if self._engine.ranker else "rules")
         # A collection walks through all tables: tens of milliseconds. There are hardly any cycles, so it can wait.
         gc.collect()
         gc.freeze()
         gc.disable()
-        next_statistics = next_collection = time.monotonic()
+        next_statistics = next_scores = next_collection = time.monotonic()
         next_save = next_statistics + SAVE_S
         while not self._is_stopping:
             writers = [self._socket] if self._outgoing else []
@@ -92,6 +102,9 @@ class Server:
             if network is not None:
                 self._engine.ranker = network
                 self._announce("learned")
+            if now >= next_scores:
+                next_scores = now + SCORES_S
+                self._send_scores()
             if now >= next_statistics:
                 next_statistics = now + STATISTICS_S
                 self._report()
@@ -183,10 +196,12 @@ class Server:
         if len(records):
             self._statistics["lag_seconds"] = max(0.0, time.time() - int(records["time_ns"][-1]) / 1e9)
 
-    def _report(self) -> None:
+    def _send_scores(self) -> None:
         scores = self._engine.scores()
         if scores:
             self._send(["scores", [[path, score] for path, score in scores]])
+
+    def _report(self) -> None:
         self._statistics |= {
             "training_runs": self._training.runs,
             "training_promotions": self._training.promotions,
@@ -227,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="a connected stream socket to the mount")
     parser.add_argument("--state-dir", type=Path, required=True, help="where what is learned is kept")
     parser.add_argument("--state-limit", type=int, default=state.LIMIT_BYTES, help="bytes it may take on disk")
+    parser.add_argument("--ahead-bytes", type=int, default=Limits().ahead_bytes, help="planned and not used, at most")
     parser.add_argument(
         "--train-after", type=int, default=NEW_CANDIDATES, metavar="N", help="outcomes that make a training worth it"
     )
@@ -237,7 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with socket.socket(fileno=options.fd) as connection:
         schedule = Schedule(new_candidates=options.train_after)
         training = TrainingChild(options.state_dir, schedule, options.train_seconds)
-        server = Server(connection, options.state_dir, options.state_limit, training)
+        limits = Limits(ahead_bytes=options.ahead_bytes)
+        server = Server(connection, options.state_dir, options.state_limit, training, limits)
 
         def terminate(_signal: int, _frame: FrameType | None) -> None:
             server.stop()

@@ -1,12 +1,14 @@
 """What is likely to be used again: the scores by which the mount evicts.
 
-Two things tell. How often paths that were visited n times were visited once more, by log2 of n; less so for a file of a
-directory that is read as a set, once it was read in this epoch. And what the cursors expect: it was planned, and must
-be there when it is used.
+A score between 0 and 1 is the probability that a path is visited again at all: how often paths that were visited n
+times were visited once more, by log2 of n. A score from 1 to 2 says that a cursor expects it, and how soon: the sooner,
+the higher. Below 0: a file of a data set that was read in this epoch, where each is read once an epoch, is done with
+until the others were read; the more of these, the lower.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from predictor.candidates.cursor import Cursor
 from predictor.candidates.directory import Directories
@@ -15,6 +17,11 @@ from predictor.events import PathTable
 
 AHEAD_SCORED = 1024
 """Visits of a cursor's window whose files are kept from eviction."""
+
+SET_SCORED_MAX = 8192
+"""Files of a set that are scored anew when an epoch begins."""
+
+UNREAD_SCORE = 0.95
 
 SCORED_MAX = 1024
 """Paths touched between two questions that are scored: the last ones."""
@@ -64,36 +71,45 @@ class Reuse:
             self._touched.popitem(last=False)
 
     def scores(self, cursors: Iterable[Cursor]) -> list[tuple[bytes, float]]:
-        """(path, probability of reuse): of what was touched since the last call, and of what `cursors` expect.
+        """(path, score): of what was touched since the last call, and of what `cursors` expect.
 
-        What a cursor expects scores as high as the cursor is sure. What it expects no longer is scored anew.
+        What a cursor expects no longer is scored anew.
         """
         ahead: dict[int, float] = {}
         for cursor in cursors:
             if cursor.is_confident:
-                for position in cursor.upcoming(AHEAD_SCORED):
+                for distance, position in enumerate(cursor.upcoming(AHEAD_SCORED)):
                     path = self._history.path[position % self._history.capacity]
-                    ahead[path] = max(ahead.get(path, 0.0), cursor.confidence)
+                    score = 1 + cursor.confidence * (1 - distance / AHEAD_SCORED)
+                    if score > ahead.get(path, 0.0):
+                        ahead[path] = score
             if len(ahead) >= 2 * AHEAD_SCORED:
                 break
-        new = {path: score for path, score in ahead.items() if path not in self._ahead}
         for path in self._ahead.keys() - ahead.keys():
             self._touched[path] = None
         self._ahead = ahead
-        found = [(self._paths.path(path), score) for path, score in new.items()]
+        found = [(self._paths.path(path), score) for path, score in ahead.items()]
         while self._touched:
             path, _ = self._touched.popitem(last=False)
-            if path not in new:
-                found.append((self._paths.path(path), max(self._probability(path), ahead.get(path, 0.0))))
+            if path not in ahead:
+                found.append((self._paths.path(path), self._probability(path)))
         return found
 
+    def epoch_began(self, directory: int) -> None:
+        """All files of a set are to be read once more."""
+        state = self._directories.find(directory)
+        if state is not None:
+            self._touched.update(dict.fromkeys(islice(state.unread, SET_SCORED_MAX)))
+
     def _probability(self, path: int) -> float:
-        seen, again = self.counts[_class_of(self.visits(path))]
-        score = min(1.0, again / seen)
         directory = self._directories.find(self._paths.parent(path))
-        if directory is not None and directory.is_set and path in directory.read:
-            score *= len(directory.read) / (1 + len(directory.read) + len(directory.unread))
-        return score
+        if directory is not None and directory.epochs:
+            if path in directory.unread:
+                return UNREAD_SCORE
+            if path in directory.read and directory.unread:
+                return -len(directory.unread) / (len(directory.read) + len(directory.unread))
+        seen, again = self.counts[_class_of(self.visits(path))]
+        return min(UNREAD_SCORE, again / seen)
 
 
 def _class_of(visits: int) -> int:

@@ -24,12 +24,14 @@ from bench.report import Bars, Progress, machine, plot, write_json
 from llmfs.blocks import BLOCK_BYTES, key_inode_id
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Eviction as Ours
+from llmfs.policy.planning import UNUSED_SHARE_PROVEN
 from llmfs.settings import parse_size
 from predictor import experience, ranker
 from predictor.baselines.catalogue import RIVALS
 from predictor.engine import Engine
 from predictor.evaluate import Recording, load
 from predictor.events import Op
+from predictor.limits import Limits
 from predictor.trace import TraceError
 
 OWN = ("none", "rules+lru", "rules", "counts", "network", "oracle", "candidate oracle")
@@ -126,14 +128,15 @@ def _next_use(simulation: Simulation, future: Future) -> Callable[[bytes], int]:
 
 
 def _planner(name: str, cache: Cache, options: argparse.Namespace) -> Planner:
+    ahead_bytes = int(UNUSED_SHARE_PROVEN * cache.eviction.capacity_bytes)
     if name in ("none", "rules", "rules+lru"):
         return NoPlanner(Predictor.OFF if name == "none" else Predictor.SEQUENTIAL, name)
     if name == "oracle":
         return OraclePlanner()
     if name == "candidate oracle":
-        return CandidateOracle()
+        return CandidateOracle(ahead_bytes)
     if name in ("counts", "network"):
-        engine = Engine()
+        engine = Engine(Limits(ahead_bytes=ahead_bytes))
         if not options.blank:
             experience.give(engine)
         if name == "network":

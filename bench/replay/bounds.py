@@ -29,7 +29,7 @@ AHEAD_ACCESSES = 8192
 WAITING = 64
 """Wishes that it keeps waiting: enough for all carriers."""
 
-WINDOW_SHARE = 0.25
+WINDOW_SHARE = 0.2
 """Of the cache: how much it looks ahead. What lies there for a far future would be dropped before it is used."""
 
 CANDIDATE_HORIZON = 4096
@@ -162,6 +162,12 @@ class Belady:
             self.used_bytes -= resident.size_bytes
         return resident
 
+    def done_with(self, key: bytes) -> None:
+        """Knows better."""
+
+    def not_done_with(self, key: bytes) -> None:
+        """Knows better."""
+
     def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]:
         """Those to drop so that the rest fits."""
         gone = []
@@ -182,8 +188,9 @@ class Belady:
 class CandidateOracle(EnginePlanner):
     """The engine with every candidate let through, and those kept that come true."""
 
-    def __init__(self) -> None:
-        engine = Engine(Limits(min_score=0.0, min_score_unseen=0.0, min_score_names=0.0))
+    def __init__(self, ahead_bytes: int) -> None:
+        limits = Limits(min_score=0.0, min_score_unseen=0.0, min_score_names=0.0, ahead_bytes=ahead_bytes)
+        engine = Engine(limits)
         experience.give(engine)
         super().__init__("candidate oracle", engine)
 

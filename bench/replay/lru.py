@@ -35,6 +35,12 @@ class Lru:
             self.used_bytes -= resident.size_bytes
         return resident
 
+    def done_with(self, key: bytes) -> None:
+        """Is not told."""
+
+    def not_done_with(self, key: bytes) -> None:
+        """Is not told."""
+
     def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]:
         """Those to drop so that the rest fits."""
         gone = []

@@ -14,7 +14,7 @@ from predictor.engine import Engine
 from predictor.events import Op
 from predictor.plan import Outcome as Became
 from predictor.plan import PlanItem
-from predictor.process import STATISTICS_S
+from predictor.process import SCORES_S
 
 THINKING_S = 50e-6
 """An access in the predictor's process, virtual: about what it takes (`python -m bench.replay` prints what it took)."""
@@ -68,7 +68,7 @@ class EnginePlanner(NoPlanner):
         self._is_due = False
         self._free_s = 0.0
         self._epoch_ns = self._latest_ns + BETWEEN_RUNS_NS
-        simulation.call_at(STATISTICS_S, self._score_all)
+        simulation.call_at(SCORES_S, self._score_all)
 
     def accessed(self, index: int) -> None:
         self._pending.append(index)
@@ -170,9 +170,11 @@ class EnginePlanner(NoPlanner):
         began_s = time.perf_counter()
         simulation = self.simulation
         for path, score in self.engine.scores():
-            self._scores[simulation.cache.tree.at(path).id] = score
+            node = simulation.cache.tree.at(path)
+            simulation.scored(node, score, self._scores.get(node.id, 0.0))
+            self._scores[node.id] = score
         self.wall_s += time.perf_counter() - began_s
-        simulation.call_at(simulation.now_s + STATISTICS_S, self._score_all)
+        simulation.call_at(simulation.now_s + SCORES_S, self._score_all)
 
 
 class RivalPlanner(NoPlanner):

@@ -56,6 +56,10 @@ class Eviction(Protocol):
 
     def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]: ...
 
+    def done_with(self, key: bytes) -> None: ...
+
+    def not_done_with(self, key: bytes) -> None: ...
+
 
 class Planner(Protocol):
     """Who sits where the predictor does."""
@@ -122,7 +126,7 @@ class Simulation:
         self.issued = -1
         """The latest access of the recording that was made: how far the programs have come."""
         self.outcome = Outcome(workload.recording.name, planner.name)
-        self.planning: Planning[Node] = Planning(self._dropped)
+        self.planning: Planning[Node] = Planning(lambda: cache.eviction.capacity_bytes, self._dropped)
         self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed)
         self.source = ModelledSource(model, self.call_at)
         cache.run += 1
@@ -192,6 +196,13 @@ class Simulation:
     def _ask(self, arrival: Arrival, size_bytes: int) -> Arrival:
         self.source.ask(self.now_s, arrival, size_bytes, self._finish)
         return arrival
+
+    def scored(self, node: Node, score: float, before: float) -> None:
+        """The predictor's score of a file is another one than `before`."""
+        if (score < 0) != (before < 0):
+            tell = self.cache.eviction.done_with if score < 0 else self.cache.eviction.not_done_with
+            for block in node.blocks:
+                tell(node.key(block))
 
     # --- programs
 
@@ -449,16 +460,16 @@ class Simulation:
         resident = self.cache.eviction.get(key)
         if resident is None:
             return
-        if resident.generator is None:
-            self.cache.eviction.touch(key)
+        generator, resident.generator = resident.generator, None
+        self.cache.eviction.touch(key)
+        if generator is None:
             self.outcome.block_hits += 1
             return
-        # What a prefetch was made for is its first use, no reuse.
-        generator, resident.generator = resident.generator, None
         self.outcome.blocks[0] += 1
         self.outcome.blocks_ahead_used += 1
         self.planning.used(resident.size_bytes)
         self.planner.became(node, generator, True, False)
+        self._hand_out()
 
     def _missing(self, node: Node, first_page: int, stop_page: int) -> list[tuple[int, int]]:
         """The ranges of pages that are neither cached nor under way."""
@@ -535,6 +546,7 @@ class Simulation:
         if resident.generator is not None:
             self.planning.wasted(resident.size_bytes)
             self.planner.became(node, resident.generator, False, False)
+            self._hand_out()
         elif for_prefetch:
             self._displaced.add(key)
 
@@ -600,9 +612,6 @@ class Simulation:
             if node.is_folder and node.listing is None:
                 yield from self._listing(node, job.generator)
         elif job.want is Want.DATA and not node.is_folder:
-            if not self.planning.may_fetch_data(self.cache.eviction.capacity_bytes):
-                self._dropped(1)
-                return
             stop = min(job.offset + job.length, node.size) if job.length else node.size
             parts = [
                 (start, min(last, start + _FLIGHT_PAGES))

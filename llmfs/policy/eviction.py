@@ -1,149 +1,224 @@
-"""Which blocks stay when the cache is full: S3-FIFO nominates, the predictor's scores decide.
+"""Which blocks stay when the cache is full.
 
-S3-FIFO (Yang et al., SOSP 2023) is three queues: newcomers wait in a small one (a tenth of the space) and are dropped
-from there unless they are asked for again; the main queue gives a block another round for each recent use; the ghost
-queue remembers the keys of dropped newcomers, so that one that returns goes to the main queue at once. Scans and
-unused prefetches pass through the small queue without touching what is in use.
+No order of eviction is best for all that programs do: a loop longer than the cache gets nothing from LRU and nearly
+everything possible from LIRS, a compiler's short-lived files the other way round. So the order is chosen by what the
+stream shows. Four parts, a file each:
 
-On top of it, as in HALP (Song et al., NSDI 2023), a nominee is not simply dropped: up to `NOMINEES` of them are
-ranked by the predicted probability of reuse, and the least likely go first. Without scores all are equal and S3-FIFO
-stands.
+- `segments.py`: two queues and a rule, which together are LRU, LIRS, W-TinyLFU or a learned ranking;
+- `ghosts.py`: all rules tried at once on a sample of the keys; the live cache follows the one that hits most;
+- `reuse.py`: the table, learned from the same sample, that the learned rules rank by;
+- `history.py`: what is remembered of blocks that left.
+
+Two things are added here. What was fetched ahead waits in a queue of its own that has a bounded share of a full cache
+and expires: a prefetch that nobody uses displaces nothing that is in use. And of those that would leave first, the
+ones go that the predictor's scores call least likely to be used again, as in HALP (Song et al., NSDI 2023); what it
+says is done with, such as a file of a data set that was read in this epoch, goes before all others.
+
+Pure: no clock but the count of requests, no randomness. A request costs the same whatever the cache's size.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-NOMINEES = 8
-SMALL_SHARE = 0.1
-MAX_USES = 3
+import xxhash
 
-Score = Callable[[bytes], float]
-"""The predicted probability that a block, by its key, is used again."""
+from llmfs.policy.ghosts import RULES, Ghosts
+from llmfs.policy.history import History, Past
+from llmfs.policy.reuse import ReuseTable, cell_of
+from llmfs.policy.segments import Resident, Rule, Score, Segments
 
+__all__ = ["AHEAD_SHARE", "Eviction", "Resident", "Score"]
 
-class Resident:
-    """What is known of a block in the cache."""
+AHEAD_SHARE = 0.55
+"""Of a full cache, for what was fetched ahead and was not used yet. `planning.py` lets in no more than half of it while
+that proves right, and a quarter otherwise."""
 
-    __slots__ = ("generator", "is_small", "size_bytes", "uses")
+AHEAD_TURNS = 2
+"""A prefetch that was not used for so many requests a resident block has missed its time, whatever the share says."""
 
-    def __init__(self, size_bytes: int, generator: str | None) -> None:
-        self.size_bytes = size_bytes
-        self.uses = 0
-        self.is_small = True
-        self.generator = generator  # who had it fetched ahead; None once used, or when a program asked for it
+AGING_TURNS = 10
+"""Uses are halved each time that so many requests a resident block have passed (W-TinyLFU's sample) and 1000 more: a
+cache of a few blocks does not forget at once."""
 
 
 class Eviction:
-    """Keeps the blocks' total size at or below `capacity_bytes`."""
+    """Keeps the blocks' total size at or below `capacity_bytes`, as long as `victims` is called after `admit`.
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self.capacity_bytes = capacity_bytes
+    `rules`: what may be followed; one alone is that policy, several are tried against each other, the first one rules
+    until something is known.
+    """
+
+    def __init__(self, capacity_bytes: int, rules: tuple[Rule, ...] = RULES) -> None:
         self.used_bytes = 0
-        self._small_bytes = 0
-        self._small: OrderedDict[bytes, Resident] = OrderedDict()
-        self._main: OrderedDict[bytes, Resident] = OrderedDict()
-        self._ghost: OrderedDict[bytes, None] = OrderedDict()
+        self._capacity_bytes = capacity_bytes
+        self._table = ReuseTable()
+        self._segments = Segments(capacity_bytes, rules[0], self._table)
+        self._ghosts = Ghosts(capacity_bytes, rules, self._table)
+        self._history = History()
+        self._ahead: OrderedDict[bytes, Resident] = OrderedDict()
+        self._ahead_bytes = 0
+        self._done: OrderedDict[bytes, Resident] = OrderedDict()
+        self._now = 0  # requests by programs
+        self._aged_at = 0
 
     def __len__(self) -> int:
-        return len(self._small) + len(self._main)
+        return len(self._segments) + len(self._ahead) + len(self._done)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._main or key in self._small
+        return self.get(key) is not None
+
+    @property
+    def capacity_bytes(self) -> int:
+        return self._capacity_bytes
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, capacity_bytes: int) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._segments.resize(capacity_bytes, self.rule)
+        self._ghosts.resize(capacity_bytes)
+
+    @property
+    def rule(self) -> Rule:
+        """What is followed now."""
+        return self._segments.rule
 
     def get(self, key: bytes) -> Resident | None:
-        return self._main.get(key) or self._small.get(key)
+        return self._segments.get(key) or self._ahead.get(key) or self._done.get(key)
 
     def admit(self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False) -> Resident:
-        """Take in a block, or change the size of one that is there. `is_old`: it was in the cache before the mount."""
+        """Take in a block that a program asked for or, with a `generator`, that was fetched ahead.
+
+        A block that is there changes its size, and is used if a program asked for it. `is_old`: it was in the cache
+        before the mount.
+        """
         resident = self.get(key)
         if resident is not None:
-            self._grow(resident, size_bytes - resident.size_bytes)
+            self._grow(key, resident, size_bytes - resident.size_bytes)
+            if generator is None and not is_old:
+                self.touch(key)
             return resident
-        resident = Resident(size_bytes, generator)
-        if is_old or self._ghost.pop(key, self) is None:
-            resident.is_small = False
-            self._main[key] = resident
-        else:
-            self._small[key] = resident
-            self._small_bytes += size_bytes
+        resident = Resident(size_bytes, generator, used_at=self._now)
         self.used_bytes += size_bytes
+        if is_old:
+            self._segments.insert(key, resident, 0, self._now)
+        elif generator is not None:
+            self._ahead[key] = resident
+            self._ahead_bytes += size_bytes
+        else:
+            self._enter(key, resident)
         return resident
 
     def touch(self, key: bytes) -> Resident | None:
-        """A program used the block."""
-        resident = self.get(key)
-        if resident is not None and resident.uses < MAX_USES:
-            resident.uses += 1
-        return resident
+        """A program used the block. The first use of one that was fetched ahead is what it came for, no reuse."""
+        resident = self._segments.get(key)
+        if resident is not None:
+            self._tick()
+            gap = self._now - resident.used_at
+            self._segments.use(key, gap, self._now)
+            self._used(key, _digest(key), resident, gap)
+            return resident
+        resident = self._ahead.pop(key, None)
+        if resident is not None:
+            self._ahead_bytes -= resident.size_bytes
+            resident.generator = None
+            self._enter(key, resident)
+            return resident
+        resident = self._done.pop(key, None)
+        if resident is not None:
+            self._put_back(key, resident)
+            return self.touch(key)
+        return None
+
+    def done_with(self, key: bytes) -> None:
+        """A block that is not used again before everything else is: it goes first (drop behind)."""
+        resident = self._segments.remove(key)
+        if resident is not None:
+            self._done[key] = resident
+
+    def not_done_with(self, key: bytes) -> None:
+        """Takes `done_with` back."""
+        resident = self._done.pop(key, None)
+        if resident is not None:
+            self._put_back(key, resident)
+
+    def _put_back(self, key: bytes, resident: Resident) -> None:
+        self._segments.insert(key, resident, 0, self._now)
 
     def forget(self, key: bytes) -> Resident | None:
         """The block is gone for another reason than eviction."""
-        resident = self._small.pop(key, None) or self._main.pop(key, None)
+        resident = self._ahead.pop(key, None)
+        if resident is not None:
+            self._ahead_bytes -= resident.size_bytes
+        else:
+            resident = self._done.pop(key, None) or self._segments.remove(key)
         if resident is not None:
             self.used_bytes -= resident.size_bytes
-            if resident.is_small:
-                self._small_bytes -= resident.size_bytes
         return resident
 
-    def victims(self, score: Score) -> list[tuple[bytes, Resident]]:
+    def victims(self, score: Score | None = None) -> list[tuple[bytes, Resident]]:
         """The blocks to drop now, so that the rest fits. They are forgotten here."""
         gone: list[tuple[bytes, Resident]] = []
-        while self.used_bytes > self.capacity_bytes and (self._small or self._main):
-            if self._small and (self._small_bytes > SMALL_SHARE * self.capacity_bytes or not self._main):
-                gone += self._evict_small(score)
+        while self.used_bytes > self._capacity_bytes:
+            if self._done:
+                key, resident = self._done.popitem(last=False)
+                self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
+            elif self._is_ahead_due():
+                key, resident = self._ahead.popitem(last=False)
+                self._ahead_bytes -= resident.size_bytes
             else:
-                gone += self._evict_main(score)
-        return gone
-
-    def _evict_small(self, score: Score) -> list[tuple[bytes, Resident]]:
-        nominees: list[tuple[bytes, Resident]] = []
-        while self._small and len(nominees) < NOMINEES:
-            key, resident = self._small.popitem(last=False)
-            if resident.uses > 1 or (resident.uses and resident.generator is None and score(key) > 0.5):
-                self._small_bytes -= resident.size_bytes
-                resident.is_small = False
-                resident.uses = 0
-                self._main[key] = resident
-            else:
-                nominees.append((key, resident))
-        return self._drop(nominees, self._small, score)
-
-    def _evict_main(self, score: Score) -> list[tuple[bytes, Resident]]:
-        nominees: list[tuple[bytes, Resident]] = []
-        while self._main and len(nominees) < NOMINEES:
-            key, resident = self._main.popitem(last=False)
-            if resident.uses:
-                resident.uses -= 1
-                self._main[key] = resident
-            else:
-                nominees.append((key, resident))
-        return self._drop(nominees, self._main, score)
-
-    def _drop(
-        self, nominees: list[tuple[bytes, Resident]], queue: OrderedDict[bytes, Resident], score: Score
-    ) -> list[tuple[bytes, Resident]]:
-        """Drop the least likely of the nominees until the rest fits; put the others back where they came from."""
-        ranked = sorted(nominees, key=lambda nominee: score(nominee[0]))
-        gone: list[tuple[bytes, Resident]] = []
-        for key, resident in ranked:
-            if self.used_bytes <= self.capacity_bytes:
-                break
-            gone.append((key, resident))
+                key, resident = self._segments.evict(self._now, score)
+                self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
             self.used_bytes -= resident.size_bytes
-            if resident.is_small:
-                self._small_bytes -= resident.size_bytes
-                self._ghost[key] = None
-        dropped = {key for key, _ in gone}
-        for key, resident in reversed(nominees):
-            if key not in dropped:
-                queue[key] = resident
-                queue.move_to_end(key, last=False)
-        while len(self._ghost) > max(len(self._main), 1024):
-            self._ghost.popitem(last=False)
+            gone.append((key, resident))
         return gone
 
-    def _grow(self, resident: Resident, more_bytes: int) -> None:
+    def _is_ahead_due(self) -> bool:
+        """Whether the oldest of what was fetched ahead goes next."""
+        if not self._ahead or not len(self._segments):
+            return bool(self._ahead)
+        if self._ahead_bytes > AHEAD_SHARE * self._capacity_bytes:
+            return True
+        oldest = next(iter(self._ahead.values()))
+        return self._now - oldest.used_at > AHEAD_TURNS * len(self)
+
+    def _enter(self, key: bytes, resident: Resident) -> None:
+        """The first use of a block since it came."""
+        self._tick()
+        digest = _digest(key)
+        past = self._history.take(digest, self._now)
+        gap = 0
+        if past is not None:
+            gap = self._now - past.used_at
+            resident.uses = past.uses
+        self._segments.insert(key, resident, gap, self._now)
+        self._used(key, digest, resident, gap)
+
+    def _used(self, key: bytes, digest: int, resident: Resident, gap: int) -> None:
+        """Note a use, and have the ghosts see it. The rule that leads now is followed from here on."""
+        resident.uses += 1
+        resident.cell = cell_of(gap, resident.uses)
+        resident.used_at = self._now
+        self._ghosts.see(key, digest, resident.size_bytes, self._now, len(self._segments))
+        if self._ghosts.rule is not self.rule:
+            self._segments.resize(self._capacity_bytes, self._ghosts.rule)
+
+    def _tick(self) -> None:
+        self._now += 1
+        if self._now - self._aged_at > AGING_TURNS * len(self._segments) + 1000:
+            self._aged_at = self._now
+            for resident in self._segments.residents():
+                resident.uses = resident.uses + 1 >> 1
+            self._history.fit(len(self._segments))
+            self._history.halve_uses()
+            self._ghosts.halve_uses()
+
+    def _grow(self, key: bytes, resident: Resident, more_bytes: int) -> None:
         resident.size_bytes += more_bytes
         self.used_bytes += more_bytes
-        if resident.is_small:
-            self._small_bytes += more_bytes
+        if key in self._ahead:
+            self._ahead_bytes += more_bytes
+        elif key not in self._done:
+            self._segments.grow(key, more_bytes)
+
+
+def _digest(key: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(key)

@@ -1,8 +1,9 @@
 """What to fetch ahead next, and when to leave it be.
 
-Wishes wait in a bounded heap, the one that will be used first on top; each is there once. One that is still waiting
-when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache;
-when most of what was fetched lately was never used, only what is very likely is still taken in.
+Wishes wait in bounded heaps, the one that will be used first on top; each is there once. One that is still waiting
+when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache:
+wishes for more of them wait until some were used. When most of what was fetched lately was never used, only what is
+very likely is still taken in.
 
 Pure: the time comes in with each call. The mount's prefetcher and the offline replay drive this class.
 """
@@ -17,11 +18,16 @@ from predictor.plan import Want
 Place = TypeVar("Place", bound=Hashable)
 
 QUEUE_LIMIT = 8192
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """A wish that has waited so long is about a past that did not happen."""
 
 UNUSED_SHARE = 0.25
-"""Of the cache: what may lie there fetched ahead and unused."""
+"""Of the cache: what may lie there fetched ahead and unused,"""
+
+UNUSED_SHARE_PROVEN = 0.5
+"""and what may while nearly all of it is used in the end."""
+
+GOOD_ACCURACY = 0.95
 
 JUDGED_BYTES = 8 << 20
 """Prefetched bytes over which accuracy is judged."""
@@ -51,10 +57,12 @@ class Job(Generic[Place]):
 class Planning(Generic[Place]):
     """The wishes that wait, and the account of what became of the others."""
 
-    def __init__(self, on_dropped: Callable[[int], None]) -> None:
-        """`on_dropped(count)` hears of wishes that will not be carried out."""
+    def __init__(self, cache_bytes: Callable[[], int], on_dropped: Callable[[int], None]) -> None:
+        """`cache_bytes()`: what the cache holds; `on_dropped(count)` hears of wishes that are not carried out."""
+        self._cache_bytes = cache_bytes
         self._on_dropped = on_dropped
-        self._heap: list[tuple[int, int, Job[Place]]] = []
+        self._names: list[tuple[int, int, Job[Place]]] = []  # of attributes and listings: (due, sequence, job)
+        self._data: list[tuple[int, int, Job[Place]]] = []
         self._waiting: set[tuple[int, Place, tuple[bytes, ...], int]] = set()
         self._sequence = 0
         self._judged = [0, 0]  # bytes used, bytes never used, of late
@@ -62,33 +70,42 @@ class Planning(Generic[Place]):
         self.unused_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._names) + len(self._data)
 
     def push(self, horizon: int, job: Job[Place]) -> bool:
         """Takes in a wish for what is used `horizon` accesses from now. False where it is known or not worth it."""
         if job.key in self._waiting:
             return False
-        if len(self._heap) >= QUEUE_LIMIT or (self.is_wasting and job.score < SURE_SCORE):
+        if len(self) >= QUEUE_LIMIT or (self.is_wasting and job.score < SURE_SCORE):
             self._on_dropped(1)
             return False
         self._waiting.add(job.key)
         self._sequence += 1
-        heapq.heappush(self._heap, (self.accesses + horizon, self._sequence, job))
+        heap = self._data if job.want is Want.DATA else self._names
+        heapq.heappush(heap, (self.accesses + horizon, self._sequence, job))
         return True
 
     def pop(self, now_s: float) -> Job[Place] | None:
-        """The wish to carry out next; None where there is none."""
-        while self._heap:
-            _, _, job = heapq.heappop(self._heap)
+        """The wish to carry out next; None where there is none, or none that there is room for."""
+        while True:
+            heap = self._names
+            if self._data and self.has_room and not (heap and heap[0] < self._data[0]):
+                heap = self._data
+            if not heap:
+                return None
+            _, _, job = heapq.heappop(heap)
             self._waiting.discard(job.key)
             if now_s - job.queued_s <= PATIENCE_S:
                 return job
             self._on_dropped(1)
-        return None
 
-    def may_fetch_data(self, cache_bytes: int) -> bool:
-        """Whether a cache of `cache_bytes` has room for more that was not asked for."""
-        return self.unused_bytes <= UNUSED_SHARE * cache_bytes
+    @property
+    def has_room(self) -> bool:
+        """Whether the cache has room for more that was not asked for."""
+        used, wasted = self._judged
+        is_proven = used + wasted > JUDGED_BYTES // 4 and used >= GOOD_ACCURACY * (used + wasted)
+        share = UNUSED_SHARE_PROVEN if is_proven else UNUSED_SHARE
+        return self.unused_bytes <= share * self._cache_bytes()
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""

@@ -156,13 +156,15 @@ class Cursor:
                 self._again.setdefault(path, ordinal)
         self._tail, self._ordinal = tail, ordinal
 
-    def take_fresh(self, limit: int) -> list[tuple[int, int]]:
-        """(distance in visits, position) of what came into the window since the last call, nearest first."""
-        if not self._fresh:
-            return []
+    def take_fresh(self) -> tuple[int, int] | None:
+        """(distance in visits, position) of the nearest that came into the window and was not taken; None: none."""
         reached = self._pending[0][0] if self._pending else self._ordinal + 1
-        fresh = [self._fresh.popleft() for _ in range(min(limit, len(self._fresh)))]
-        return [(max(1, o - reached + 1), p) for o, p in fresh if o >= reached]
+        fresh = self._fresh
+        while fresh:
+            ordinal, position = fresh.popleft()
+            if ordinal >= reached:
+                return max(1, ordinal - reached + 1), position
+        return None
 
     def upcoming(self, limit: int) -> list[int]:
         """The next positions in the window."""

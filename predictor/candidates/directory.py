@@ -173,12 +173,13 @@ class Directories:
         state.set_children(children)
         self._grown(state.size - before)
 
-    def used(self, path: int, child: int) -> None:
-        """The data of a child of `path` was used."""
+    def used(self, path: int, child: int) -> bool:
+        """The data of a child of `path` was used. True where with it a new epoch of the set began."""
         state = self.get(path)
-        before = state.size
+        size, epochs = state.size, state.epochs
         state.use(child)
-        self._grown(state.size - before)
+        self._grown(state.size - size)
+        return state.epochs > epochs
 
     def _grown(self, names: int) -> None:
         self._names += names

@@ -2,10 +2,20 @@
 
 import pytest
 
-from llmfs.policy.planning import JUDGED_BYTES, PATIENCE_S, QUEUE_LIMIT, SURE_SCORE, UNUSED_SHARE, Job, Planning
+from llmfs.policy.planning import (
+    JUDGED_BYTES,
+    PATIENCE_S,
+    QUEUE_LIMIT,
+    SURE_SCORE,
+    UNUSED_SHARE,
+    UNUSED_SHARE_PROVEN,
+    Job,
+    Planning,
+)
 from predictor.plan import Want
 
 MIB = 1 << 20
+CACHE_BYTES = 100 * MIB
 
 
 @pytest.fixture
@@ -15,7 +25,7 @@ def dropped() -> list[int]:
 
 @pytest.fixture
 def planning(dropped: list[int]) -> Planning[int]:
-    return Planning(dropped.append)
+    return Planning(lambda: CACHE_BYTES, dropped.append)
 
 
 def a_job(place: int, offset: int = 0, score: float = 0.5, queued_s: float = 0.0) -> Job[int]:
@@ -57,10 +67,27 @@ def test_the_queue_is_bounded(planning: Planning[int], dropped: list[int]) -> No
 
 
 def test_unused_bytes_are_bounded_by_a_share_of_the_cache(planning: Planning[int]) -> None:
-    planning.fetched(int(UNUSED_SHARE * 100 * MIB) + 1)
-    assert not planning.may_fetch_data(100 * MIB)
+    planning.fetched(int(UNUSED_SHARE * CACHE_BYTES) + 1)
+    planning.push(0, a_job(1))
+    planning.push(9, Job(Want.LISTING, 2, (), 0, 0, "test", 0.0, 0.5))
+    names = planning.pop(0.0)  # moves no bytes
+    assert names is not None
+    assert names.want is Want.LISTING
+    assert planning.pop(0.0) is None
     planning.used(MIB)
-    assert planning.may_fetch_data(100 * MIB)
+    waited = planning.pop(0.0)
+    assert waited is not None
+    assert waited.place == 1
+
+
+def test_who_proves_right_may_have_more_of_the_cache(planning: Planning[int]) -> None:
+    planning.fetched(JUDGED_BYTES)
+    planning.used(JUDGED_BYTES)
+    planning.fetched(int(UNUSED_SHARE_PROVEN * CACHE_BYTES) - 1)
+    assert planning.has_room
+    planning.wasted(MIB)
+    planning.fetched(MIB)
+    assert not planning.has_room
 
 
 def test_waste_leaves_only_what_is_sure(planning: Planning[int]) -> None:
