@@ -19,7 +19,7 @@ class Outcome:
     policy: str
     events: int = 0
     virtual_s: float = 0.0
-    wall_s: float = 0.0
+    cpu_s: float = 0.0
     stall_s: dict[str, float] = field(default_factory=lambda: {NEW: 0.0, WARM: 0.0, AGAIN: 0.0})
     """By what was known of the path: used in no run before, in a former one only, in this one already."""
     read_stalls_s: list[float] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Outcome:
 
     @property
     def events_per_s(self) -> float:
-        return self.events / self.wall_s if self.wall_s else 0.0
+        return self.events / self.cpu_s if self.cpu_s else 0.0
 
     def read_stall_ms(self, quantile: float) -> float:
         """A quantile of how long reads waited, milliseconds."""

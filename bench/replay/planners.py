@@ -1,6 +1,5 @@
 """Who plans in a replay: nobody, the local rules, the predictor's engine, or a rival in its place."""
 
-import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ from predictor.plan import PlanItem
 from predictor.process import SCORES_S
 
 THINKING_S = 50e-6
-"""An access in the predictor's process, virtual: about what it takes (`python -m bench.replay` prints what it took)."""
+"""An access in the predictor's process, in virtual time."""
 
 BETWEEN_RUNS_NS = 60_000_000_000
 """From the end of a run to the next one, on the engine's clock: what was planned in one is over in the next."""
@@ -52,8 +51,6 @@ class EnginePlanner(NoPlanner):
     def __init__(self, name: str, engine: Engine) -> None:
         super().__init__(Predictor.LEARNED, name)
         self.engine = engine
-        self.wall_s = 0.0
-        self.accesses = 0
         self._latest_ns = 0
         self._scores: dict[int, float] = {}
 
@@ -98,7 +95,6 @@ class EnginePlanner(NoPlanner):
     def _flush(self) -> None:
         """The batch goes to the predictor, which has it when it has done with the one before."""
         pending, self._pending = self._pending, []
-        began_s = time.perf_counter()
         simulation, engine = self.simulation, self.engine
         if pending:
             workload = simulation.workload
@@ -121,8 +117,6 @@ class EnginePlanner(NoPlanner):
             engine.outcomes(self._outcomes)
             self._outcomes = []
         items = self._plan()
-        self.wall_s += time.perf_counter() - began_s
-        self.accesses += len(pending)
         self._free_s = max(self._free_s, simulation.now_s) + THINKING_S * (1 + len(pending))
         if items:
             simulation.call_at(self._free_s, lambda: self._carry_out(items))
@@ -167,13 +161,11 @@ class EnginePlanner(NoPlanner):
         return number
 
     def _score_all(self) -> None:
-        began_s = time.perf_counter()
         simulation = self.simulation
         for path, score in self.engine.scores():
             node = simulation.cache.tree.at(path)
             simulation.scored(node, score, self._scores.get(node.id, 0.0))
             self._scores[node.id] = score
-        self.wall_s += time.perf_counter() - began_s
         simulation.call_at(simulation.now_s + SCORES_S, self._score_all)
 
 
