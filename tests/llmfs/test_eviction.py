@@ -1,86 +1,152 @@
-"""What stays when the cache is full: the limit holds, scans pass through, what is used or predicted stays."""
+"""What stays when the cache is full: the limit holds, loops and scans do no harm, what is used or predicted stays."""
 
+import tracemalloc
+from random import Random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfs.policy.eviction import NOMINEES, Eviction
+from llmfs.policy.eviction import AHEAD_SHARE, Eviction
+from llmfs.policy.ghosts import FIXED_RULES, GHOST_BLOCKS, LRU, RULES, Ghosts
+from llmfs.policy.history import SLOTS_LEAST, SLOTS_PER_BLOCK, History, Past
+from llmfs.policy.reuse import LENGTHS, RANKED_EVERY, ReuseTable, cell_of, length_of
+from llmfs.policy.segments import NOMINEES, Resident, Rule, Segments
+
+LIRS = FIXED_RULES[0]
 
 
 def key(number: int) -> bytes:
-    return number.to_bytes(4, "big")
+    return number.to_bytes(8, "big")
 
 
-def no_score(_: bytes) -> float:
-    return 0.0
-
-
-def fill(policy: Eviction, numbers: range, size: int = 1) -> None:
+def replay(policy: Eviction, numbers: list[int]) -> int:
+    """Hits, every block of size 1."""
+    hits = 0
     for number in numbers:
-        policy.admit(key(number), size)
-        policy.victims(no_score)
+        if policy.touch(key(number)) is not None:
+            hits += 1
+        else:
+            policy.admit(key(number), 1)
+            policy.victims()
+    return hits
 
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("admit"), st.integers(0, 30), st.integers(1, 40)),
-        st.tuples(st.just("touch"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("forget"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("old"), st.integers(0, 30), st.integers(1, 40)),
+        st.tuples(st.sampled_from(["admit", "old", "ahead"]), st.integers(0, 30), st.integers(1, 40)),
+        st.tuples(st.sampled_from(["touch", "forget", "done", "not done"]), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("capacity"), st.just(0), st.integers(1, 200)),
     ),
-    max_size=120,
+    max_size=150,
 )
+rules = st.one_of(st.just(RULES), st.sampled_from([(rule,) for rule in RULES]))
 
 
-@given(steps, st.integers(1, 200), st.floats(0, 1))
-def test_limit_holds_and_sizes_add_up(script: list[tuple[str, int, int]], capacity: int, weight: float) -> None:
-    policy = Eviction(capacity)
+@given(steps, st.integers(1, 200), st.floats(0, 1), rules)
+def test_limit_holds_and_every_block_is_there_or_was_handed_out(
+    script: list[tuple[str, int, int]], capacity: int, weight: float, rules: tuple[Rule, ...]
+) -> None:
+    policy = Eviction(capacity, rules)
     present: dict[bytes, int] = {}
     for what, number, size in script:
         name = key(number)
-        if what == "touch":
-            assert (policy.touch(name) is not None) == (name in present)
-        elif what == "forget":
-            assert (policy.forget(name) is not None) == (name in present)
-            present.pop(name, None)
-        else:
-            policy.admit(name, size, is_old=what == "old")
-            present[name] = size
-            for gone, resident in policy.victims(lambda each: weight * each[3] / 255):
-                assert resident.size_bytes == present.pop(gone)
-        assert policy.used_bytes == sum(present.values()) <= capacity
+        match what:
+            case "touch":
+                assert (policy.touch(name) is not None) == (name in present)
+            case "forget":
+                assert (policy.forget(name) is not None) == (name in present)
+                present.pop(name, None)
+            case "done":
+                policy.done_with(name)
+            case "not done":
+                policy.not_done_with(name)
+            case "capacity":
+                policy.capacity_bytes = size
+            case _:
+                policy.admit(name, size, "history" if what == "ahead" else None, is_old=what == "old")
+                present[name] = size
+        for gone, resident in policy.victims(lambda each: weight * each[-1] / 255):
+            assert resident.size_bytes == present.pop(gone)
+        assert policy.used_bytes == sum(present.values()) <= policy.capacity_bytes
         assert len(policy) == len(present) and all(each in policy for each in present)
+
+
+@given(st.lists(st.integers(0, 60), max_size=400), st.integers(1, 40), st.sampled_from(RULES))
+def test_segments_account_for_every_byte_and_share_no_key(numbers: list[int], capacity: int, rule: Rule) -> None:
+    segments = Segments(capacity, rule, ReuseTable())
+    for now, number in enumerate(numbers, 1):
+        resident = segments.get(key(number))
+        if resident is not None:
+            assert segments.use(key(number), now - resident.used_at, now)
+            resident.used_at = now
+        else:
+            segments.insert(key(number), Resident(1 + number % 3, used_at=now), number % 5, now)
+        while segments.used_bytes > capacity:
+            segments.evict(now)
+        assert not segments.window.keys() & segments.main.keys()
+        assert segments.used_bytes == sum(resident.size_bytes for resident in segments.residents())
+
+
+def test_lru_alone_is_lru() -> None:
+    random, policy = Random(1), Eviction(20, (LRU,))
+    recent: list[int] = []
+    for _ in range(3000):
+        number = int(random.paretovariate(0.5)) % 60
+        assert (policy.touch(key(number)) is not None) == (number in recent[-20:])
+        if number in recent:
+            recent.remove(number)
+        recent.append(number)
+        policy.admit(key(number), 1)
+        policy.victims()
+
+
+def test_same_requests_give_the_same_decisions() -> None:
+    random = Random(2)
+    numbers = [int(random.paretovariate(0.4)) % 3000 for _ in range(6000)]
+    assert replay(Eviction(150), numbers) == replay(Eviction(150), numbers)
+
+
+def test_loop_longer_than_the_cache_hits_nearly_its_share() -> None:
+    blocks, capacity, epochs = 1000, 200, 12
+    hits = replay(Eviction(capacity), list(range(blocks)) * epochs)
+    assert hits >= 0.85 * capacity * (epochs - 1)
+    assert replay(Eviction(capacity, (LRU,)), list(range(blocks)) * epochs) == 0
+
+
+def test_shuffled_epochs_hit_nearly_the_share_of_the_cache() -> None:
+    random, blocks, capacity, epochs = Random(3), 1000, 200, 12
+    numbers = [number for _ in range(epochs) for number in random.sample(range(blocks), blocks)]
+    hits = replay(Eviction(capacity), numbers)
+    assert hits >= 0.85 * capacity * (epochs - 1)
+    assert hits > 2 * replay(Eviction(capacity, (LRU,)), numbers)
+
+
+def test_working_set_that_moves_on_is_followed_as_lru_does() -> None:
+    """Nothing comes back after a while: a policy that clings to what was used most would hit nothing."""
+    random = Random(4)
+    numbers = [at // 40 * 10 + random.randrange(100) for at in range(20_000)]
+    ours, lru = replay(Eviction(120), numbers), replay(Eviction(120, (LRU,)), numbers)
+    assert ours >= lru - 0.01 * len(numbers)
+
+
+def test_scan_of_blocks_used_once_leaves_what_is_in_use() -> None:
+    policy = Eviction(100)
+    replay(policy, list(range(50)) * 4)
+    replay(policy, list(range(1000, 3000)))
+    assert sum(key(number) in policy for number in range(50)) >= 45
 
 
 def test_block_larger_than_the_cache_does_not_stay_and_does_not_hang() -> None:
     policy = Eviction(10)
     policy.admit(b"big", 11)
-    assert [name for name, _ in policy.victims(no_score)] == [b"big"]
+    assert [name for name, _ in policy.victims()] == [b"big"]
     assert policy.used_bytes == 0
 
 
-def test_scan_of_blocks_used_once_leaves_what_is_in_use() -> None:
-    policy = Eviction(100)
-    fill(policy, range(50))
-    for _ in range(3):
-        for number in range(50):
-            policy.touch(key(number))
-    fill(policy, range(1000, 3000))
-    assert sum(key(number) in policy for number in range(50)) >= 45
-
-
-def test_newcomer_that_returns_after_its_eviction_stays_through_the_next_scan() -> None:
-    policy = Eviction(100)
-    fill(policy, range(150))
-    evicted = next(number for number in range(150) if key(number) not in policy)
-    policy.admit(key(evicted), 1)
-    policy.victims(no_score)
-    fill(policy, range(200, 260))
-    assert key(evicted) in policy
-
-
 def test_of_the_nominees_the_least_likely_to_be_used_again_goes() -> None:
-    policy = Eviction(NOMINEES)
-    fill(policy, range(NOMINEES))
+    policy = Eviction(NOMINEES, (LRU,))
+    replay(policy, list(range(NOMINEES)))
     policy.admit(key(99), 1)
     favourites = {key(0): 0.9, key(1): 0.8, key(2): 0.1, key(3): 0.0}
     gone = [name for name, _ in policy.victims(lambda name: favourites.get(name, 0.5))]
@@ -94,3 +160,116 @@ def test_growing_block_counts_once() -> None:
     assert (policy.used_bytes, len(policy)) == (30, 1)
     policy.forget(b"a")
     assert policy.used_bytes == 0
+
+
+def test_unused_prefetches_have_a_share_of_a_full_cache_and_no_more() -> None:
+    policy = Eviction(100)
+    replay(policy, list(range(100)) * 3)
+    for number in range(1000, 1200):
+        policy.admit(key(number), 1, "history")
+        policy.victims()
+    ahead = sum(key(number) in policy for number in range(1000, 1200))
+    assert ahead <= AHEAD_SHARE * 100 + 1
+    assert sum(key(number) in policy for number in range(100)) >= 100 - ahead - 1
+
+
+def test_prefetch_that_nobody_used_goes_before_what_programs_use() -> None:
+    policy = Eviction(100)
+    policy.admit(key(9999), 1, "history")
+    replay(policy, list(range(99)) * 4)
+    replay(policy, [200])
+    assert key(9999) not in policy
+
+
+def test_first_use_of_a_prefetch_makes_it_an_ordinary_block() -> None:
+    policy = Eviction(100)
+    policy.admit(b"ahead", 1, "history")
+    resident = policy.touch(b"ahead")
+    assert resident is not None and resident.generator is None
+    assert resident.uses == 1
+
+
+def test_what_is_done_with_goes_first_and_stays_where_that_is_taken_back() -> None:
+    policy = Eviction(3, (LRU,))
+    replay(policy, [1, 2, 3])
+    policy.done_with(key(3))
+    policy.done_with(key(2))
+    policy.not_done_with(key(2))
+    replay(policy, [4])
+    assert [number for number in (1, 2, 3, 4) if key(number) in policy] == [1, 2, 4]
+
+
+def test_rule_of_the_ghost_that_hits_most_is_followed() -> None:
+    policy, random = Eviction(100, (LIRS, LRU)), Random(8)
+    replay(policy, [at // 40 * 10 + random.randrange(80) for at in range(8000)])
+    assert policy.rule is LRU
+    replay(policy, list(range(10_000, 10_300)) * 40)
+    assert policy.rule is LIRS
+
+
+def test_ghosts_stay_small_when_the_cache_grows() -> None:
+    ghosts = Ghosts(100_000, RULES, ReuseTable())
+    random = Random(5)
+    for now in range(1, 30_000):
+        digest = random.getrandbits(64)
+        ghosts.see(key(digest), digest, 1, now, blocks=100_000)
+    assert all(len(ghost.segments) <= 2 * GHOST_BLOCKS for ghost in ghosts._ghosts)
+
+
+def test_memory_for_a_block_is_bounded() -> None:
+    """What is kept for each block beside its key, the ghosts included."""
+    blocks = 20_000
+    names = [key(number) for number in range(blocks)]
+    tracemalloc.start()
+    try:
+        policy = Eviction(blocks)
+        replay(policy, [0])
+        before = tracemalloc.get_traced_memory()[0]
+        for name in names:
+            policy.admit(name, 1)
+            policy.victims()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 250 * blocks
+
+
+def test_history_knows_what_was_put_and_keeps_it_while_it_grows() -> None:
+    history, random = History(), Random(6)
+    digests = [random.getrandbits(64) for _ in range(500)]
+    for at, digest in enumerate(digests, 1):
+        history.put(digest, Past(at, at % 7, 5))
+    history.fit(SLOTS_LEAST // SLOTS_PER_BLOCK + 1)
+    found = [history.take(digest, 1000) for digest in digests]
+    assert sum(past == Past(at, at % 7, 5) for at, past in enumerate(found, 1)) >= 490  # some share a slot
+    assert history.take(random.getrandbits(64), 1000) is None
+    assert history.nbytes == 2 * SLOTS_LEAST * 10
+
+
+def test_history_halves_uses_and_nothing_else() -> None:
+    history = History()
+    history.put(1 << 40, Past(3, 9, 77))
+    history.halve_uses()
+    assert history.take(1 << 40, 10) == Past(3, 4, 77)
+
+
+@given(st.integers(0, 1 << 30))
+def test_lengths_of_gaps_are_in_order(gap: int) -> None:
+    assert 0 <= length_of(gap) <= length_of(gap + 1) < LENGTHS
+
+
+def test_table_ranks_what_returned_above_what_never_did() -> None:
+    table = ReuseTable()
+    returns, never = cell_of(100, 2), cell_of(0, 1)
+    for _ in range(4 * RANKED_EVERY):
+        table.learn(returns, 100, returns, blocks=200)
+        table.learn(never, 0, never, blocks=200)
+    assert table.rank(returns, 10) > table.rank(never, 10)
+    assert table.rank(returns, 90) > table.rank(returns, 5000)  # it is overdue: it will not come
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
+def test_each_rule_alone_holds_what_is_used_all_the_time(rule: Rule) -> None:
+    policy, random = Eviction(50, (rule,)), Random(7)
+    numbers = [random.randrange(20) if random.random() < 0.8 else random.randrange(100, 10_000) for _ in range(8000)]
+    assert replay(policy, numbers) > 0.7 * len(numbers)
