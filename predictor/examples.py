@@ -1,8 +1,9 @@
 """What the network is trained on: rankings the engine made, each with what then came true.
 
-An example is one ranking: the stream's tokens, the candidates' rows, the prior's probabilities, and for each candidate
-the distance in visits at which it was used (0: not within the longest horizon). It is complete once every candidate is
-resolved. The newest are kept in order, older ones in a reservoir, so that what happens rarely is not forgotten.
+An example is one ranking: the stream's tokens, the candidates' rows, the probabilities that it was planned by, and for
+each candidate the distance in visits at which it was used (0: not within the longest horizon). It is complete once
+every candidate is resolved. The newest are kept in order, older ones in a reservoir, so that what happens rarely is not
+forgotten.
 """
 
 from collections import deque
@@ -27,12 +28,12 @@ OPEN_MAX = 512
 class Example:
     """One ranking and its outcome."""
 
-    __slots__ = ("_is_whole", "_left", "_log", "distances", "prior", "rows", "tokens")
+    __slots__ = ("_is_whole", "_left", "_log", "distances", "rows", "served", "tokens")
 
-    def __init__(self, log: "Examples", tokens: Floats, rows: Floats, prior: Floats) -> None:
+    def __init__(self, log: "Examples", tokens: Floats, rows: Floats, served: Floats) -> None:
         self.tokens = tokens.astype(np.float16)
         self.rows = rows.astype(np.float16)
-        self.prior = prior.astype(np.float16)
+        self.served = served.astype(np.float16)
         self.distances = np.zeros(len(rows), np.uint16)
         self._left = len(rows)
         self._is_whole = True
@@ -70,10 +71,10 @@ class Examples:
         self._rankings += 1
         return self._rankings % self.every == 0 and self._open < OPEN_MAX
 
-    def begin(self, tokens: Matrix, rows: Matrix, prior: Matrix) -> Example:
+    def begin(self, tokens: Matrix, rows: Matrix, served: Matrix) -> Example:
         """An example for this ranking."""
         self._open += 1
-        return Example(self, tokens, rows, prior)
+        return Example(self, tokens, rows, served)
 
     def complete(self, example: Example, is_whole: bool) -> None:
         """Every candidate is resolved; one that was given up spoils the example."""
@@ -98,7 +99,7 @@ class Examples:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All complete examples, oldest first, candidates laid end to end: `starts` (E+1,) cuts them.
 
-        tokens (E, TOKENS, TOKEN_FEATURES), rows (N, CANDIDATE_FEATURES), prior (N, H) float16; distances (N,) uint16.
+        tokens (E, TOKENS, TOKEN_FEATURES), rows (N, CANDIDATE_FEATURES), served (N, H) float16; distances (N,) uint16.
         """
         examples = [*self.reservoir, *self.recent]
         if not examples:
@@ -106,24 +107,26 @@ class Examples:
         return {
             "tokens": np.stack([e.tokens for e in examples]).reshape(-1, TOKENS, TOKEN_FEATURES),
             "rows": np.concatenate([e.rows for e in examples]),
-            "prior": np.concatenate([e.prior for e in examples]),
+            "served": np.concatenate([e.served for e in examples]),
             "distances": np.concatenate([e.distances for e in examples]),
             "starts": np.cumsum([0, *(len(e.rows) for e in examples)]).astype(np.int64),
         }
 
     def load(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Takes back what `arrays` gave. Examples of another version's features are left out."""
+        if "served" not in arrays:
+            return
         tokens, rows = np.asarray(arrays["tokens"], np.float16), np.asarray(arrays["rows"], np.float16)
-        prior, distances = np.asarray(arrays["prior"], np.float16), np.asarray(arrays["distances"], np.uint16)
+        served, distances = np.asarray(arrays["served"], np.float16), np.asarray(arrays["distances"], np.uint16)
         starts = np.asarray(arrays["starts"], np.int64)
         if tokens.shape[1:] != (TOKENS, TOKEN_FEATURES) or rows.shape[1:] != (CANDIDATE_FEATURES,):
             return
-        if len(starts) != len(tokens) + 1 or len(rows) != starts[-1] or prior.shape != (len(rows), len(HORIZONS)):
+        if len(starts) != len(tokens) + 1 or len(rows) != starts[-1] or served.shape != (len(rows), len(HORIZONS)):
             raise ValueError("examples")
         if len(distances) != len(rows) or starts[0] != 0 or (np.diff(starts) <= 0).any():
             raise ValueError("examples")
         for index, (start, end) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
-            example = Example(self, tokens[index], rows[start:end], prior[start:end])
+            example = Example(self, tokens[index], rows[start:end], served[start:end])
             example.distances = distances[start:end].copy()
             self.recent.append(example)
             if len(self.recent) > RECENT_MAX:

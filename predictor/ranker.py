@@ -6,6 +6,7 @@ this version before use.
 """
 
 import os
+from math import log1p
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,12 @@ NAME = "weights.safetensors"
 SHIPPED = Path(__file__).parent / "weights" / "pretrained.safetensors"
 
 LOGIT_MAX = 12.0
-CORRECTION_MAX = 1.0
+CORRECTION_MAX = 2.0
 """How far the network may move the prior's logits. A bound is needed: without one, networks tried on kinds of programs
-that they were not trained on made the loss up to four times the prior's. That it is 1 and not 0.5 or 2 is a guess that
-worked on a handful of workloads, not the result of a search."""
+that they were not trained on made the loss up to four times the prior's. "scale" shrinks it further."""
+
+QUANTILES = (0.25, 0.5, 0.75)
+"""Of the time to a candidate's use, given that it is used."""
 
 WEIGHTS_MAX_BYTES = 4 << 20
 
@@ -52,17 +55,23 @@ class NetworkRanker:
         self._hidden_bias = weights["hidden.bias"]  # (D,)
         self._head = np.ascontiguousarray(weights["head.weight"].T)  # (D, H)
         self._head_bias = weights["head.bias"]  # (H,)
+        self._time = np.ascontiguousarray(weights["time.weight"].T)  # (D, Q)
+        self._time_bias = weights["time.bias"]  # (Q,)
         self._trust = weights["trust"]  # (H,)
+        self._scale = float(weights["scale"][0])
 
-    def __call__(self, tokens: Matrix, candidates: Matrix) -> Matrix:
-        """tokens (T, F), candidates (N, C) -> probabilities (N, H)."""
+    def __call__(self, tokens: Matrix, candidates: Matrix) -> tuple[Matrix, Matrix]:
+        """tokens (T, F), candidates (N, C) -> probabilities (N, H), visits to the use (N, Q)."""
         context = self._context(tokens)  # (D,)
         shared = context @ self._hidden_context + self._hidden_bias  # (D,)
         hidden = np.maximum(candidates @ self._hidden_row + shared, 0)  # (N, D)
         prior = np.clip(candidates[:, PRIOR_COLUMNS], 1e-4, 1 - 1e-4)  # (N, H)
-        correction = CORRECTION_MAX * np.tanh((hidden @ self._head + self._head_bias) / CORRECTION_MAX)  # (N, H)
-        logits = self._trust * np.log(prior / (1 - prior)) + correction  # (N, H)
-        return _sigmoid(np.clip(logits, -LOGIT_MAX, LOGIT_MAX))
+        logits = np.log(prior / (1 - prior))  # (N, H)
+        correction = self._trust * logits + hidden @ self._head + self._head_bias  # (N, H)
+        logits = logits + self._scale * CORRECTION_MAX * np.tanh(correction / CORRECTION_MAX)
+        times = np.clip(hidden @ self._time + self._time_bias, 0, 1)  # (N, Q)
+        visits = np.expm1(np.sort(times, axis=1) * log1p(HORIZONS[-1]))  # (N, Q)
+        return _sigmoid(np.clip(logits, -LOGIT_MAX, LOGIT_MAX)), visits
 
     def _context(self, tokens: Matrix) -> Matrix:
         width = self._width
@@ -113,7 +122,10 @@ def _check(weights: Weights) -> None:
         "hidden.bias": (width,),
         "head.weight": (len(HORIZONS), width),
         "head.bias": (len(HORIZONS),),
+        "time.weight": (len(QUANTILES), width),
+        "time.bias": (len(QUANTILES),),
         "trust": (len(HORIZONS),),
+        "scale": (1,),
     }
     if {name: array.shape for name, array in weights.items()} != shapes:
         raise WeightsError("weights for other features")

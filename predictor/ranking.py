@@ -1,5 +1,7 @@
 """Scores one stream's candidates: by the count-ranked prior, or by the network where there is one.
 
+Where there is a network it is followed as far as it has proved itself on programs of this name (tracker.Group).
+
 The prior of a candidate is the best of its generators' frequencies at this rank and confidence. (Taking them as
 independent chances of coming true would be far too sure: they look at the same past.) Every ranking's candidates are
 watched, which is how the frequencies are learned, and one ranking in a few becomes an example for training.
@@ -21,10 +23,18 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Ranker(Protocol):
-    """The network: probabilities of use within each horizon."""
+    """The network: probabilities of use within each horizon, and when."""
 
-    def __call__(self, tokens: Matrix, candidates: Matrix) -> Matrix:
-        """tokens (TOKENS, TOKEN_FEATURES), candidates (N, CANDIDATE_FEATURES) -> (N, len(HORIZONS))."""
+    def __call__(self, tokens: Matrix, candidates: Matrix) -> tuple[Matrix, Matrix]:
+        """tokens (TOKENS, TOKEN_FEATURES), candidates (N, CANDIDATE_FEATURES) -> probabilities (N, len(HORIZONS)),
+        quartiles of the visits until the use (N, 3)."""
+
+
+def between(prior: Matrix, network: Matrix, trust: float) -> Matrix:
+    """Probabilities (N, H) from the prior's (`trust` 0) to the network's (1), their logits mixed."""
+    one, other = np.clip(prior, 1e-4, 1 - 1e-4), np.clip(network, 1e-4, 1 - 1e-4)
+    logits = (1 - trust) * np.log(one / (1 - one)) + trust * np.log(other / (1 - other))
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
 class Ranking:
@@ -49,22 +59,26 @@ class Ranking:
         self._uses = uses
 
     def rank(self, stream: StreamState, ranker: Ranker | None, clock: int) -> list[tuple[Candidate, float, int]]:
-        """(candidate, probability of use, within so many visits), the most probable first. `clock`: visits so far."""
+        """(candidate, probability of use, about so many visits from now), the most probable first. `clock`: visits so
+        far of all streams."""
         candidates = self._proposer.candidates(stream)
         stream.proposals = {c.path: {name: rank for name, (rank, _) in c.generators.items()} for c in candidates}
         if not candidates:
             return []
         for candidate in candidates:
             self._believe(candidate)
-        scores = np.array([candidate.probability for candidate in candidates], np.float32)
-        example = None
+        prior = scores = np.array([candidate.probability for candidate in candidates], np.float32)
+        network: Matrix | None = None
+        visits: Matrix | None = None
         is_logged = self._examples.is_due()
+        example = None
         if ranker is not None or is_logged:
             tokens, rows = self._inputs(stream, candidates, clock)
+            if ranker is not None:
+                network, visits = ranker(tokens, rows)
+                scores = between(prior, network, stream.group.trust)
             if is_logged:
                 example = self._examples.begin(tokens, rows, scores)
-            if ranker is not None:
-                scores = ranker(tokens, rows)
         for index, candidate in enumerate(candidates):
             is_counted = not self._tracker.is_expected(candidate.path, stream.group, HORIZONS[0])
             if is_counted or example is not None:
@@ -75,13 +89,17 @@ class Ranking:
                         self.cells(candidate) if is_counted else [],
                         example.resolver(index) if example is not None else None,
                         candidate.probability[1] if is_counted else 0.0,
+                        float(network[index, 1]) if network is not None else None,
                     )
                 )
         ranked = []
         for index in np.argsort(-scores[:, 1], kind="stable").tolist():
             chances = scores[index].tolist()
-            horizon = next((number for number, chance in enumerate(chances) if chance >= 0.5), 1)
-            ranked.append((candidates[index], chances[horizon], HORIZONS[horizon]))
+            nearest = next((number for number, chance in enumerate(chances) if chance >= 0.5), 1)
+            horizon = HORIZONS[nearest]
+            if visits is not None:
+                horizon = max(1, min(horizon, round(float(visits[index, 1]))))
+            ranked.append((candidates[index], chances[nearest], horizon))
         return ranked
 
     def _believe(self, candidate: Candidate) -> None:

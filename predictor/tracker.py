@@ -10,7 +10,7 @@ mistake. Bounded: `PENDING_MAX` predictions, the oldest given up unresolved.
 
 from collections import deque
 from collections.abc import Callable
-from math import log, log2
+from math import log, log2, tanh
 
 HORIZONS = (8, 64, 512)
 """Within how many visits a candidate is used; the network has a head for each."""
@@ -22,6 +22,14 @@ example that lacks the candidates that wait long would say that waiting is rare.
 
 BIAS_VISITS = 128.0
 """Visits over which a group's predictions are compared with what came true."""
+
+TRUST_VISITS = 2048.0
+"""Visits after which a group's experience with the network counts for a third."""
+
+UNJUDGED_MAX = 4096
+
+LEAD_MAX = 100.0
+"""Nothing is trusted so firmly that it takes long to think otherwise."""
 
 TRIES_MAX = 2048.0
 
@@ -85,27 +93,67 @@ def bucket_of(rank: int, confidence: float) -> int:
 
 
 class Group:
-    """The programs of one name: their visits are the clock of their predictions."""
+    """The programs of one name: their visits are the clock of their predictions.
 
-    __slots__ = ("came_true", "command", "expected", "pending", "visits")
+    HORIZONS[1] visits after each prediction it is known how good the prior's and the network's probabilities were, no
+    matter which of them was used: *prequential*, each is judged on what it said before. `trust` is how far the network
+    is followed, by the exponentially weighted forecaster over the two (Cesa-Bianchi and Lugosi, "Prediction, Learning,
+    and Games", 2006, chapter 2), with what lies back discounted. So a network that does harm to these programs falls
+    silent, is watched on, and is heard again when it would have done well.
+    """
+
+    TRUSTED = 2.0
+    """What the network leads by at first, as a logarithm of odds: 0.88 of its correction is made."""
+    RATE = 0.1
+    """Of learning from a difference of losses. Small, for the candidates of a ranking stand or fall together."""
+
+    __slots__ = ("came_true", "command", "expected", "lead", "pending", "unjudged", "visits")
 
     def __init__(self, command: str) -> None:
         self.command = command
         self.visits = 0
         self.pending: deque[Prediction] = deque()
+        self.unjudged: deque[Prediction] = deque(maxlen=UNJUDGED_MAX)  # beyond it the oldest are not judged
         self.expected = 0.0  # lately, by the prior, within HORIZONS[1]
         self.came_true = 0.0
+        self.lead = 0.0  # of the network over the prior: discounted sum of differences of logarithmic losses
 
     @property
     def bias(self) -> float:
         """By which factor its predictions came true more often lately than the prior said, as a logarithm."""
         return log((self.came_true + 2) / (self.expected + 2))
 
+    @property
+    def trust(self) -> float:
+        """How much of the network's correction is made, 0 to 1."""
+        return 0.5 + 0.5 * tanh(0.5 * (self.TRUSTED + self.RATE * self.lead))
+
+    def tick(self) -> None:
+        """A visit was made: judges the predictions that are old enough."""
+        self.visits += 1
+        self.expected -= self.expected / BIAS_VISITS
+        self.came_true -= self.came_true / BIAS_VISITS
+        self.lead -= self.lead / TRUST_VISITS
+        while self.unjudged and self.visits - self.unjudged[0].at >= HORIZONS[1]:
+            self._judge(self.unjudged.popleft())
+
+    def _judge(self, prediction: "Prediction") -> None:
+        distance = prediction.distance
+        if distance == GIVEN_UP:
+            return
+        is_used = distance is not None and distance <= HORIZONS[1]
+        self.expected += prediction.chance
+        self.came_true += is_used
+        if prediction.corrected is not None:
+            one, other = prediction.chance, prediction.corrected
+            gain = log(other / one) if is_used else log((1 - other) / (1 - one))
+            self.lead = max(-LEAD_MAX, min(LEAD_MAX, self.lead + gain))
+
 
 class Prediction:
     """One candidate at one time, waiting for its outcome."""
 
-    __slots__ = ("at", "cells", "chance", "group", "is_done", "path", "resolve")
+    __slots__ = ("at", "cells", "chance", "corrected", "distance", "group", "is_done", "path", "resolve")
 
     def __init__(
         self,
@@ -114,14 +162,18 @@ class Prediction:
         cells: list[Cell],
         resolve: Callable[[int | None], None] | None,
         chance: float = 0.0,
+        corrected: float | None = None,
     ) -> None:
-        """`chance`: what the prior said of its use within HORIZONS[1]; 0: not to be compared."""
+        """`chance`, `corrected`: what the prior and the network said of its use within HORIZONS[1], strictly between 0
+        and 1; a chance of 0: not to be judged."""
         self.path = path
         self.group = group
         self.at = group.visits
         self.cells = cells
         self.resolve = resolve
         self.chance = chance
+        self.corrected = corrected
+        self.distance: int | None = None
         self.is_done = False
 
 
@@ -143,7 +195,8 @@ class Tracker:
             if oldest is not None:
                 self._resolve(waiting.pop(oldest), GIVEN_UP)
         waiting.append(prediction)
-        prediction.group.expected += prediction.chance
+        if prediction.chance:
+            prediction.group.unjudged.append(prediction)
         prediction.group.pending.append(prediction)
         self._waiting += 1
 
@@ -166,9 +219,7 @@ class Tracker:
 
     def tick(self, group: Group) -> None:
         """`group` made a visit: gives up the predictions whose longest horizon has passed."""
-        group.visits += 1
-        group.expected -= group.expected / BIAS_VISITS
-        group.came_true -= group.came_true / BIAS_VISITS
+        group.tick()
         pending = group.pending
         while pending and (
             pending[0].is_done or group.visits - pending[0].at > HORIZONS[-1] or self._waiting > PENDING_MAX
@@ -207,8 +258,7 @@ class Tracker:
     def _resolve(self, prediction: Prediction, distance: int | None) -> None:
         prediction.is_done = True
         self._waiting -= 1
-        if prediction.chance and distance is not None and 0 < distance <= HORIZONS[1]:
-            prediction.group.came_true += 1
+        prediction.distance = distance
         for cell in prediction.cells if distance != GIVEN_UP else ():
             Prior.count(cell, distance)
         if prediction.resolve is not None:

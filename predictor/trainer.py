@@ -67,41 +67,26 @@ def train(
     """Trains on `Examples.arrays()`; at most `steps` steps or `seconds` of CPU. Raises ValueError for too few."""
     import torch
 
-    from predictor.model import Model, labels_of, loss
+    from predictor.model import Model, loss, mean_cross_entropy, tensors
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    starts = arrays["starts"].tolist()
-    count = len(starts) - 1
+    count = len(arrays["starts"]) - 1
     held = max(1, count // 5)
     if count < 10:
         raise ValueError(f"{count} examples are too few")
-    tokens = torch.from_numpy(arrays["tokens"].astype(np.float32))
-    rows = torch.from_numpy(arrays["rows"].astype(np.float32))
-    labels = torch.from_numpy(labels_of(arrays["distances"]))
-
-    def batch(chosen: Sequence[int]) -> tuple[Any, Any, Any, Any]:
-        places = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen])
-        owner = np.repeat(np.arange(len(chosen)), [starts[i + 1] - starts[i] for i in chosen])
-        return tokens[list(chosen)], rows[places], torch.from_numpy(owner), labels[places]
-
-    def evaluate(model: Model) -> float:
-        model.eval()
-        total, candidates = 0.0, 0
-        with torch.no_grad():
-            for low in range(count - held, count, 256):
-                x, c, owner, y = batch(range(low, min(count, low + 256)))
-                total += float(loss(model(x, c, owner), y)) * len(y)
-                candidates += len(y)
-        return total / candidates
+    newest = np.arange(count - held, count)
 
     started = clock()
     model = Model()
-    loss_prior = evaluate(model)  # untrained, it is the prior
+    loss_prior = mean_cross_entropy(model, arrays, newest)  # untrained, it is the prior
     loss_incumbent = loss_prior
     if incumbent is not None:
         model.load_weights(incumbent)
-        loss_incumbent = evaluate(model)
+        loss_incumbent = mean_cross_entropy(model, arrays, newest)
+        model.scale.fill_(1.0)  # what it shrank for programs unknown is learned anew for those that are known
+        for part in (model.head.weight, model.head.bias, model.trust):
+            part.data.mul_(float(incumbent["scale"][0]))
     anchor = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     rng = np.random.default_rng(seed)
@@ -111,8 +96,9 @@ def train(
     while done < steps and clock() - started < seconds:
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (1 - done / steps)
-        x, c, owner, y = batch(rng.integers(0, count - held, min(BATCH, count - held)).tolist())
-        value = loss(model(x, c, owner), y)
+        tokens, rows, owner, distances = tensors(arrays, rng.integers(0, count - held, min(BATCH, count - held)))
+        logits, times = model(tokens, rows, owner)
+        value = loss(logits, times, distances, owner)
         if incumbent is not None:
             value = value + PULL * sum(((p - a) ** 2).sum() for p, a in zip(model.parameters(), anchor, strict=True))
         optimizer.zero_grad()
@@ -120,7 +106,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         done += 1
-    final = evaluate(model)
+    final = mean_cross_entropy(model, arrays, newest)
     return model.weights(), Report(count, held, done, clock() - started, final, loss_incumbent, loss_prior)
 
 

@@ -38,7 +38,7 @@ def pattern(examples: int = 300, seed: int = 0) -> Arrays:
     return {
         "tokens": tokens,
         "rows": rows,
-        "prior": rows[:, PRIOR_COLUMNS],
+        "served": rows[:, PRIOR_COLUMNS],
         "distances": np.where(used, 5, 0).astype(np.uint16),
         "starts": np.arange(0, examples * 10 + 1, 10),
     }
@@ -53,15 +53,37 @@ def test_numpy_and_torch_agree() -> None:
     model = Model()
     model.load_weights(weights)
     with torch.no_grad():
-        logits = model(torch.from_numpy(tokens)[None], torch.from_numpy(rows), torch.zeros(64, dtype=torch.long))
-    np.testing.assert_allclose(NetworkRanker(weights)(tokens, rows), torch.sigmoid(logits).numpy(), atol=1e-4)
+        logits, times = model(torch.from_numpy(tokens)[None], torch.from_numpy(rows), torch.zeros(64, dtype=torch.long))
+    chances, visits = NetworkRanker(weights)(tokens, rows)
+    np.testing.assert_allclose(chances, torch.sigmoid(logits).numpy(), atol=1e-4)
+    told = np.log1p(visits) / np.log1p(HORIZONS[-1])
+    np.testing.assert_allclose(told, np.sort(times.numpy().clip(0, 1), axis=1), atol=1e-4)
 
 
 def test_an_untrained_network_is_the_prior() -> None:
     rows = np.random.default_rng(2).random((32, CANDIDATE_FEATURES)).astype(np.float32)
     tokens = np.zeros((TOKENS, TOKEN_FEATURES), np.float32)
-    scores = NetworkRanker(Model().weights())(tokens, rows)
-    np.testing.assert_allclose(scores, rows[:, PRIOR_COLUMNS], atol=1e-3)
+    chances, _ = NetworkRanker(Model().weights())(tokens, rows)
+    np.testing.assert_allclose(chances, rows[:, PRIOR_COLUMNS], atol=1e-3)
+
+
+def test_a_network_that_is_shrunk_to_nothing_is_the_prior() -> None:
+    weights = random_weights() | {"scale": np.zeros(1, np.float32)}
+    rows = np.random.default_rng(2).random((32, CANDIDATE_FEATURES)).astype(np.float32)
+    chances, _ = NetworkRanker(weights)(np.ones((TOKENS, TOKEN_FEATURES), np.float32), rows)
+    np.testing.assert_allclose(chances, rows[:, PRIOR_COLUMNS], atol=1e-3)
+
+
+def test_what_is_learned_tells_soon_from_late() -> None:
+    arrays = pattern(600)
+    soon = arrays["rows"][:, 0] > 0
+    arrays["distances"] = np.where(soon, 2, 200).astype(np.uint16)
+    weights, _ = train(arrays, None, steps=300, clock=iter(range(10**6)).__next__, seconds=10**6)
+    rows = arrays["rows"][:200].astype(np.float32)
+    _, visits = NetworkRanker(weights)(arrays["tokens"][0].astype(np.float32), rows)
+    assert (visits[:, 0] <= visits[:, 1]).all()
+    assert (visits[:, 1] <= visits[:, 2]).all()
+    assert 2 * np.median(visits[soon[:200], 1]) < np.median(visits[~soon[:200], 1])
 
 
 def test_training_improves_the_held_out_loss_on_a_pattern() -> None:
@@ -110,7 +132,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, damage: str) -> Non
     elif damage == "missing":
         del weights["head.bias"]
     elif damage == "nan":
-        weights["trust"][0] = np.nan
+        weights["scale"][0] = np.nan
     elif damage == "type":
         weights["trust"] = weights["trust"].astype(np.float64)  # type: ignore[assignment]
     data = b"nonsense" if damage == "bytes" else ranker.dump_weights(weights)
