@@ -82,8 +82,17 @@ def _run(run: Mapping[str, Any]) -> str:
 def _keep(says: Mapping[str, Any]) -> str:
     score = says.get("reuse_score")
     if not isinstance(score, int | float):
-        return "no score: the predictor has not said how likely it is used again"
-    return f"{_percent(score)} likely to be used again, by the predictor: the least likely are evicted first"
+        return "the predictor has not said how likely it is used again"
+    return f"{_likely(score)}: the least likely is evicted first"
+
+
+def _likely(score: float) -> str:
+    """A score of the predictor's (predictor/reuse.py)."""
+    if score < 0:
+        return "not to be used again until the rest of its data set was"
+    if score > 1:
+        return "expected soon, as it came next before"
+    return f"{_percent(score)} likely to be used again"
 
 
 def _expected(says: Mapping[str, Any]) -> str:
@@ -102,7 +111,7 @@ def _decided(decision: Mapping[str, Any]) -> str:
             return f"{text} {_range(decision)}, " + (f"ahead of use ({by})" if by else "a program asked for it")
         case "evicted":
             unused = f", never used ({by} had it fetched)" if by else ""
-            return f"{text} {_range(decision)}, {_percent(number(decision, 'score'))} likely to be used again{unused}"
+            return f"{text} {_range(decision)}, {_likely(number(decision, 'score'))}{unused}"
         case _:
             return f"{text} what {by} had fetched"
 

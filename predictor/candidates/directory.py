@@ -72,7 +72,7 @@ class Directory:
     @property
     def size(self) -> int:
         """Names in memory."""
-        return len(self.listed) + len(self.read)
+        return len(self.listed or self.unread) + len(self.read)
 
     def set_children(self, children: list[int]) -> None:
         """The directory was listed."""
@@ -198,7 +198,7 @@ class Directories:
         """All directories and their children that are remembered."""
         for path, state in self._states.items():
             yield path
-            yield from state.listed
+            yield from state.listed or state.unread
             yield from state.read
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -4,6 +4,7 @@ import io
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -59,7 +60,7 @@ def test_a_file_in_full() -> None:
         "  cached     2 of 3 blocks (256 KiB)",
         "             0 B to 128 KiB: uses counted lately: 2",
         "             128 KiB to 256 KiB: fetched ahead (history), not used yet",
-        "  keep       83% likely to be used again, by the predictor: the least likely are evicted first",
+        "  keep       83% likely to be used again: the least likely is evicted first",
         "  expected   yes, attributes: 91% sure within 64 accesses (history), since 2.1 s",
         "  decided         1.2 s ago  used       what history had fetched",
         "                1.3 min ago  fetched    0 B to 128 KiB, a program asked for it",
@@ -73,6 +74,14 @@ def test_a_file_in_full() -> None:
 def test_a_directory_that_nothing_was_decided_about() -> None:
     shown = show({"kind": "directory", "decisions": [], "accesses": [], "expected": None})
     assert shown.count("not lately") == 2 and "not now" in shown and "cached" not in shown
+
+
+@pytest.mark.parametrize(
+    ("score", "says"),
+    [(None, "has not said"), (-0.5, "until the rest of its data set"), (1.6, "expected soon"), (0.0, "0%")],
+)
+def test_every_kind_of_score_is_said(score: float | None, says: str) -> None:
+    assert says in show({"kind": "file", "cache": {}, "reuse_score": score})
 
 
 @given(st.dictionaries(KEYS, JSON))

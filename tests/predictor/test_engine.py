@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from predictor.candidates.directory import Directories
 from predictor.engine import Engine
 from predictor.events import Op
 from predictor.limits import Limits
@@ -254,6 +255,31 @@ def test_every_planned_and_scored_path_is_one_that_was_seen_though_others_were_f
             assert not name or int(name[1:-2]) // 20 == int(folder[1:])
     assert engine.counters["unknown"] == 0
     assert mount.paths.next > len(engine.paths) + 1000
+
+
+def test_files_of_a_directory_that_nobody_lists_are_remembered_through_an_epoch() -> None:
+    engine, mount = Engine(FLOODED), Mount(paths_in_use=150)
+    names = [f"data/sample{number}.bin" for number in range(60)]
+    for epoch in range(3):
+        random.Random(epoch).shuffle(names)
+        for name in names[: 60 if epoch < 2 else 5]:  # the third epoch begins
+            mount.read_file(name)
+            mount.send(engine)
+    flood(engine, mount, 3, 4000)
+    for name in names[5:]:
+        mount.read_file(name)
+        mount.send(engine)
+    assert engine.counters["unknown"] == 0
+
+
+def test_every_path_that_a_directory_may_propose_is_kept() -> None:
+    directories = Directories(names_max=1000)
+    for child in (*range(10, 20), 10, 11):
+        directories.used(1, child)
+    state = directories.find(1)
+    assert state is not None and state.epochs == 1 and 15 in state.unread
+    assert {1, *state.unread, *state.read} <= set(directories.paths())
+    assert state.size == len(state.unread) + len(state.read)
 
 
 def test_scores_are_probabilities_and_favour_what_returns() -> None:
