@@ -56,7 +56,7 @@ class EnginePlanner(NoPlanner):
 
     def begin(self, simulation: Simulation) -> None:
         self.simulation = simulation
-        self.engine.begin_session()
+        self.engine.begin_session(len(simulation.workload.recording.paths))
         self._pending: list[int] = []
         self._listed: deque[Node] = deque()
         self._named_paths: set[int] = {0}
