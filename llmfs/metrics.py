@@ -26,7 +26,7 @@ SOURCE_OPERATIONS = (
     "mknod", "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "setattr", "getxattr", "listxattr", "setxattr",
     "removexattr",
 )  # fmt: skip
-PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "learned", "down")
+PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 PREFETCH_KINDS = ("data", "attributes", "listing")
 
 

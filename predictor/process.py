@@ -84,8 +84,8 @@ class Server:
         self._announce("loading")
         self._flush()
         self._engine = state.load(self._state_dir, self._limits, self._limit_bytes)
-        self._engine.ranker = self._network()
-        self._announce("learned" if self._engine.ranker else "rules")
+        self._engine.ranker, how = network_in(self._state_dir)
+        self._announce(how)
         # A collection walks through all tables: tens of milliseconds. There are hardly any cycles, so it can wait.
         gc.collect()
         gc.freeze()
@@ -133,20 +133,6 @@ class Server:
             self._saved_events = events
         except OSError as error:
             log.warning("the state was not saved: %s", error)
-
-    def _network(self) -> NetworkRanker | None:
-        """The state directory's own network, else the shipped one, else none."""
-        own = self._state_dir / ranker.NAME
-        for path in (own, ranker.SHIPPED):
-            try:
-                return ranker.load(path)
-            except FileNotFoundError:
-                continue
-            except (OSError, ranker.WeightsError) as error:
-                log.warning("the network is set aside: %s", error)
-                if path == own:
-                    state.set_aside(path)
-        return None
 
     def _receive(self) -> bool:
         """Takes in all that has arrived and answers it. False at the end of the stream."""
@@ -234,6 +220,21 @@ class Server:
         except (BrokenPipeError, ConnectionResetError):
             self._outgoing.clear()
             self.stop()
+
+
+def network_in(state_dir: Path, shipped: Path = ranker.SHIPPED) -> tuple[NetworkRanker | None, str]:
+    """The state directory's own network, else the shipped one, else none; and what that state is called."""
+    own = state_dir / ranker.NAME
+    for path, how in ((own, "learned"), (shipped, "pretrained")):
+        try:
+            return ranker.load(path), how
+        except FileNotFoundError:
+            continue
+        except (OSError, ranker.WeightsError) as error:
+            log.warning("the network is set aside: %s", error)
+            if path == own:
+                state.set_aside(path)
+    return None, "rules"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,8 @@ import pytest
 
 from predictor.frames import FrameReader, encode
 from predictor.plan import PlanItem, Want
+from predictor.process import network_in
+from predictor.ranker import NAME, dump_weights
 from tests.predictor.workload import Mount, covered, start_of_a_program, wanted
 
 PATIENCE_S = 20
@@ -100,7 +102,7 @@ def start(peers: list[Peer], state_dir: Path, *options: str) -> Peer:
     peer = Peer(state_dir, *options)
     peers.append(peer)
     assert peer.receive() == ["state", "loading"]
-    assert peer.receive()[1] in ("rules", "learned")
+    assert peer.receive()[1] in ("rules", "pretrained")
     return peer
 
 
@@ -189,3 +191,21 @@ def test_a_mount_that_does_not_read_is_not_waited_for(tmp_path: Path, peers: lis
             mount.read_file(f"many/{turn}/{number}")
         peer.send_accesses(mount)
     assert peer.drain_statistics(40 * 600)
+
+
+def test_a_mount_s_own_network_comes_before_the_shipped_one_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from predictor.model import Model
+
+    own, shipped = tmp_path / NAME, tmp_path / "shipped"
+    assert network_in(tmp_path, shipped) == (None, "rules")
+    shipped.write_bytes(dump_weights(Model().weights()))
+    assert network_in(tmp_path, shipped)[1] == "pretrained"
+    own.write_bytes(dump_weights(Model().weights()))
+    assert network_in(tmp_path, shipped)[1] == "learned"
+    own.write_bytes(b"nonsense")
+    assert network_in(tmp_path, shipped)[1] == "pretrained"
+    assert not own.exists()  # set aside: the next start does not stumble over it
+    shipped.write_bytes(b"nonsense")
+    assert network_in(tmp_path, shipped) == (None, "rules")
+    assert shipped.exists()
