@@ -226,8 +226,11 @@ class Simulation:
                 return
             self._go_on(self._read(index, node, workload.offset[index], length))
         elif op in _NAME_OPS:
-            if op == Op.OPEN and not workload.flags[index] & FLAG_WRITE:
+            if op == Op.OPEN:
                 self._readers[workload.stream[index], node.id] = _Reader(node)
+                if not node.exists and workload.flags[index] & FLAG_WRITE:
+                    self._go_on(self._change(index, node, Op.CREATE))
+                    return
             if node.is_known and not node.name_ahead:
                 self._looked_up(node, Tier.CACHE)
                 self._answered(index, 0.0)
@@ -314,8 +317,10 @@ class Simulation:
         yield self._ask(Arrival(), 0)
         if op in (Op.CREATE, Op.MKDIR, Op.LINK):
             node.exists = node.is_known = True
+            node.is_made = op == Op.CREATE
         elif op in (Op.UNLINK, Op.RMDIR, Op.RENAME):
             node.exists, node.is_known = False, True
+            node.is_made = False
         if op in (Op.WRITE, Op.UNLINK, Op.RENAME):
             node.generation += 1
             for block in list(node.blocks):
@@ -344,7 +349,7 @@ class Simulation:
         if stop_page > base + BLOCK_PAGES:
             return False
         wanted = ((1 << (stop_page - first_page)) - 1) << (first_page - base)
-        if node.kernel.get(block, 0) & wanted == wanted:
+        if node.written(block) & wanted == wanted:
             self._answered(index, 0.0, is_seen=False)
             return True
         if node.held(block) & wanted != wanted:

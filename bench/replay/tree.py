@@ -5,8 +5,9 @@ from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy.scanning import Scan
 from predictor.evaluate import Recording
-from predictor.events import ROOT, Op, PathTable
+from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
 
+_ALL_PAGES = (1 << BLOCK_PAGES) - 1
 _FOLDER, _FILE = 0o040000, 0o100000
 
 
@@ -25,6 +26,7 @@ class Node:
         "id",
         "is_folder",
         "is_known",
+        "is_made",
         "kernel",
         "keys",
         "listing",
@@ -55,6 +57,7 @@ class Node:
         self.children: list[Node] = []
         self.blocks: dict[int, int] = {}  # block -> bitmap of its pages that are cached
         self.ahead: dict[int, int] = {}  # block -> bitmap of those fetched ahead and not used yet
+        self.is_made = False  # by a program, in this run: the kernel has all of it
         self.kernel: dict[int, int] = {}  # block -> pages that a program wrote: the kernel has them
         self.flights: list[Flight] = []
         self.generation = 0
@@ -64,9 +67,13 @@ class Node:
         self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
         self.touched_in_run = 0  # the number of the last run that used it; 0: none
 
+    def written(self, block: int) -> int:
+        """The bitmap of the block's pages that the kernel has, for a program wrote them."""
+        return _ALL_PAGES if self.is_made else self.kernel.get(block, 0)
+
     def held(self, block: int) -> int:
         """The bitmap of the block's pages that a program finds without the source."""
-        return self.blocks.get(block, 0) | self.kernel.get(block, 0)
+        return self.blocks.get(block, 0) | self.written(block)
 
     def key(self, block: int) -> bytes:
         """The cache's key of a block."""
@@ -115,11 +122,14 @@ class Tree:
         sizes = sorted(size for size in recording.sizes.values() if size)
         if sizes:
             self._typical_bytes = sizes[len(sizes) // 2]
-        first_ops = _first_ops(recording)
+        made = _made(recording)
         for number, node in enumerate(by_id):
-            node.exists = node is self.root or first_ops.get(number) not in (Op.ABSENT, Op.CREATE, Op.MKDIR)
+            node.exists = number not in made
+            node.is_made = False
         for folder in recording.folders:
             by_id[folder].is_folder = True
+        for number in range(1, len(paths)):
+            by_id[paths.parent(number)].is_folder = True  # also where all that was asked of it was absent
         for folder, children in recording.children.items():
             by_id[folder].children = [by_id[child] for child in children]
         for number, node in enumerate(by_id):
@@ -202,9 +212,23 @@ def runs(bitmap: int) -> list[tuple[int, int]]:
     return found
 
 
-def _first_ops(recording: Recording) -> dict[int, int]:
-    first: dict[int, int] = {}
+def _made(recording: Recording) -> set[int]:
+    """The paths that are not there when the recording begins: absent, or made by it.
+
+    A file that is opened for writing first was made then if it is written before anything is read of it.
+    """
+    made: set[int] = set()
+    known: set[int] = set()
+    opened: set[int] = set()
     for records in recording.batches:
-        for path, op in zip(records["path"].tolist(), records["op"].tolist(), strict=True):
-            first.setdefault(path, op)
-    return first
+        columns = (records[name].tolist() for name in ("path", "op", "flags", "length"))
+        for path, op, flags, length in zip(*columns, strict=True):
+            if path in known or (op in (Op.READ, Op.RELEASE) and not length):
+                continue
+            if op == Op.OPEN and flags & FLAG_WRITE:
+                opened.add(path)
+                continue
+            known.add(path)
+            if op in (Op.ABSENT, Op.CREATE, Op.MKDIR) or (op == Op.WRITE and path in opened):
+                made.add(path)
+    return made
