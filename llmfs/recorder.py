@@ -6,7 +6,7 @@ along as dictionaries, each entry once.
 
 Numbers are given out in order and never twice, and what they stand for is remembered for a while only: when
 `PATHS_IN_USE` paths are near (predictor.events) all are forgotten, and those that are used again get new numbers. So
-the names of 50,000 paths at most are in memory, about 13 MB, whatever the number of files.
+the names of 50,000 paths at most are in memory, about 12 MB, whatever the number of files.
 """
 
 import os

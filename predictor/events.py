@@ -86,8 +86,8 @@ class PathTable:
     """Path ids and the paths, relative to the source, that they stand for.
 
     The root is 0, the others count up from `first`. An entry names its parent's id, so that a deep tree costs a name
-    each: 260 bytes, names of 16 bytes. What is forgotten is forgotten for ever: *an id is never given twice*, so one
-    that was kept somewhere can go stale, but cannot come to mean another path.
+    each: 240 bytes, a name of 19 bytes included. What is forgotten is forgotten for ever: *an id is never given twice*,
+    so one that was kept somewhere can go stale, but cannot come to mean another path.
     """
 
     def __init__(self, first: int = 1) -> None:
