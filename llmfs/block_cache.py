@@ -1,8 +1,8 @@
 """The blocks of files' data: in LMDB, a few of them in memory, at most as many as the limit allows.
 
 Belongs to the event loop's thread. It decides nothing itself: `policy/eviction.py` says what goes, `store.py` keeps
-what stays. Mounting does not wait for the index of what is already there; a thread reads the keys and they join as
-they come. A block that is asked for before its key was read is found all the same.
+what stays. Mounting does not wait for the index of what is already there; a thread reads the keys and the sizes,
+not the blocks, and they join as they come. A block that is asked for before its key was read is found all the same.
 """
 
 import logging
@@ -147,7 +147,7 @@ class BlockCache:
     def _read_index(self, token: trio.lowlevel.TrioToken) -> None:
         batch: list[tuple[bytes, int]] = []
         try:
-            for entry in self._store.keys(TABLE):
+            for entry in self._store.index():
                 batch.append(entry)
                 if len(batch) >= INDEX_BATCH:
                     token.run_sync_soon(self._take_index, batch)

@@ -32,7 +32,7 @@ from llmfs.errors import CacheError, CacheInUseError, one_line, reason, show
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Of `meta` and `blocks`. Changes when what one version wrote would be misread by another."""
 
 _PROBES, _PROBE_S = 20, 0.01

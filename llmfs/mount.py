@@ -21,6 +21,7 @@ import trio
 from prometheus_client import start_http_server
 
 from llmfs import __version__
+from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, block_key, key_index, key_inode_id
 from llmfs.budget import Budget
@@ -117,7 +118,12 @@ class Mount:
         records.keep_source_type(self.source.filesystem_type)
         self.speed.is_local = self.source.filesystem_type in LOCAL_FILESYSTEMS
         self._block_store = Store(
-            os.fspath(cache_dir.blocks), ("blocks",), budget.blocks, metrics.faults.inc, self._lost_blocks
+            os.fspath(cache_dir.blocks),
+            (BLOCKS,),
+            budget.blocks,
+            metrics.faults.inc,
+            self._lost_blocks,
+            indexed=BLOCKS,
         )
         self.blocks = BlockCache(
             self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc

@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,9 @@ class Stores:
         self._open: list[Store] = []
 
     def open(self, expendable: tuple[str, ...] = (), limit: int = LIMIT) -> Store:
-        store = Store(str(self.path), ("a", "b"), limit, self._fault, self.lost.extend, expendable=expendable)
+        store = Store(
+            str(self.path), ("a", "b"), limit, self._fault, self.lost.extend, expendable=expendable, indexed="a"
+        )
         self._open.append(store)
         return store
 
@@ -78,8 +82,94 @@ def test_random_changes_agree_with_a_dictionary_across_reopenings(stores: Stores
             assert store.get("a", probe) == expected.get(probe)
         stores.close()
     store = stores.open()
-    assert {key: store.get("a", key) for key, _ in store.keys("a")} == expected
-    assert dict(store.keys("a")) == {key: len(value) for key, value in expected.items()}
+    assert {key: store.get("a", key) for key, _ in store.index()} == expected
+    assert dict(store.index()) == {key: len(value) for key, value in expected.items()}
+
+
+_READ_INDEX = """
+import sys
+from llmfs.store import Store
+
+def read_bytes():
+    with open("/proc/self/io") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("read_bytes"))
+
+began = read_bytes()
+store = Store(sys.argv[1], ("a", "b"), int(sys.argv[2]), indexed="a")
+entries = list(store.index())
+listed = read_bytes()
+assert all(store.get("a", key) for key, _ in entries)
+with open("/proc/self/smaps") as file:
+    maps = file.read().partition("data.mdb")[2]
+is_read_ahead = " rr" not in next(line for line in maps.splitlines() if line.startswith("VmFlags"))
+print(len(entries), listed - began, read_bytes() - listed, is_read_ahead)
+store.close()
+"""
+
+
+def test_index_of_a_cold_cache_is_read_without_the_values(stores: Stores) -> None:
+    value_bytes, count = 128 << 10, 320
+    limit = 2 * value_bytes * count
+    store = stores.open(limit=limit)
+    for i in range(count):
+        store.put("a", b"%d" % i, os.urandom(value_bytes))
+    stores.close()
+    fd = os.open(stores.path / "data.mdb", os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # closing has flushed it
+    os.close(fd)
+    command = [sys.executable, "-c", _READ_INDEX, stores.path, str(limit)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    *counts, is_read_ahead = done.stdout.split()
+    entries, index_bytes, values_bytes = map(int, counts)
+    assert entries == count
+    if index_bytes + values_bytes < value_bytes * count // 2:
+        pytest.skip("what this file system reads from its disk is not counted")
+    assert index_bytes < value_bytes * count // 16
+    assert is_read_ahead == "True"
+
+
+def _write(path: Path, table: bytes, key: bytes, value: bytes) -> None:
+    """Behind the store's back."""
+    with lmdb.open(str(path), max_dbs=3) as environment:
+        opened = environment.open_db(table)
+        with environment.begin(write=True) as transaction:
+            transaction.put(key, value, db=opened)
+
+
+@pytest.mark.parametrize(("table", "value"), [(b"a", b"value"), (b"sizes", b"\5\0\0\0")])
+def test_cache_whose_index_disagrees_is_started_anew(stores: Stores, table: bytes, value: bytes) -> None:
+    store = stores.open()
+    store.put("a", b"k", b"v")
+    stores.close()
+    _write(stores.path, table, b"other", value)
+    store = stores.open()
+    assert stores.faults == 1
+    assert list(store.index()) == [] and store.get("a", b"k") is None
+    store.put("a", b"k", b"new")
+    stores.close()
+    assert list(stores.open().index()) == [(b"k", 3)]
+
+
+def test_cache_without_an_index_is_started_anew_unless_it_is_empty(stores: Stores) -> None:
+    stores.path.mkdir()
+    _write(stores.path, b"a", b"k", b"value")
+    assert stores.open().get("a", b"k") is None
+    stores.close()
+    assert list(stores.open().index()) == []
+    assert stores.faults == 1
+
+
+@pytest.mark.parametrize("expendable", [(), ("a",)])
+def test_index_is_of_what_is_there_after_the_map_was_full(stores: Stores, expendable: tuple[str, ...]) -> None:
+    store = stores.open(expendable)
+    for i in range(300):
+        store.put("a", b"%d" % i, bytes(100_000))
+    stores.close()
+    assert stores.lost
+    store = stores.open(expendable)
+    assert stores.faults == 0
+    there = {key: len(value) for i in range(300) if (value := store.get("a", key := b"%d" % i)) is not None}
+    assert dict(store.index()) == there
 
 
 def test_full_map_loses_the_batch_is_told_and_never_passes_the_limit(stores: Stores) -> None:
@@ -190,9 +280,9 @@ def test_environment_of_another_boot_is_started_anew_and_one_of_this_boot_is_kep
 
 def test_path_that_cannot_be_a_directory_makes_a_store_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    store = Store(str(tmp_path / "file" / "env"), ("a",), LIMIT)
+    store = Store(str(tmp_path / "file" / "env"), ("a",), LIMIT, indexed="a")
     assert store.is_down and store.get("a", b"k") is None and not store.put("a", b"k", b"v")
-    assert list(store.keys("a")) == []
+    assert list(store.index()) == []
     store.close()
 
 
