@@ -79,7 +79,7 @@ def blocks_of(size_bytes: int, resident: Callable[[int], Resident | None]) -> di
 
 
 def _state(resident: Resident | None) -> dict[str, Any] | None:
-    """`uses`: after the first one, as eviction counts them, which forgets old ones."""
+    """`uses`: as eviction counts them, which forgets old ones."""
     return None if resident is None else {"uses": resident.uses, "unused_of": resident.generator}
 
 
