@@ -103,3 +103,11 @@ def decode(stored: "bytes | memoryview") -> Block | None:
 def disk_bytes(data_bytes: int) -> int:
     """What a block with so much data takes in LMDB: its overflow pages, and its share of the tree."""
     return -(-(data_bytes + _HEADER.size + 16) // PAGE_BYTES) * PAGE_BYTES + 128
+
+
+def data_bytes(on_disk: int, extent: int) -> int:
+    """What a block that takes `on_disk` bytes has of the `extent` bytes that its file has there.
+
+    Exact where it has all of them or whole pages; else short by what it has of the file's last page.
+    """
+    return extent if on_disk >= disk_bytes(extent) else min(extent, (on_disk // PAGE_BYTES - 1) * PAGE_BYTES)

@@ -7,6 +7,7 @@
     learned/    what the predictor has learned
     trace/      the accesses that were seen
     llmfs.log   the log of a mount in the background
+    control     the socket on which a mount takes commands (control.py)
 
 Nothing lives only here: the directory may be deleted at any moment that no mount holds it. What a mount of another
 version left in `meta` and `blocks` is thrown away by the next one; `learned` and `trace` carry versions of their own.
@@ -234,7 +235,7 @@ class CacheDir:
                     shutil.rmtree(self.path / part, ignore_errors=True)
             if everything:
                 # The format goes last but for the lock: what a killed clear leaves behind is still a cache.
-                for name in ("llmfs.log", "llmfs.log.1", "format", "lock"):
+                for name in ("llmfs.log", "llmfs.log.1", "control", "format", "lock"):
                     (self.path / name).unlink(missing_ok=True)
         return before - sum(self.sizes().values())
 
@@ -252,7 +253,7 @@ class CacheDir:
 
     def _foreign_entries(self) -> list[Path]:
         """What is in a directory without a format file and was put there neither by us nor by mkfs."""
-        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "lost+found"}
+        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "control", "lost+found"}
         try:
             names = sorted(os.listdir(self.path))
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import llmfs
-from llmfs.commands import cache, doctor, explain, learning, mount, status
+from llmfs.commands import cache, doctor, explain, learning, mount, status, upkeep
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -31,6 +31,9 @@ app.command()(mount.mount)
 app.command()(mount.umount)
 app.command()(status.status)
 app.command()(explain.explain)
+app.command()(upkeep.warm)
+app.command()(upkeep.evict)
+app.command()(upkeep.check)
 app.add_typer(cache.app, name="cache")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)

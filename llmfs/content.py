@@ -99,8 +99,11 @@ class Content:
                 return piece, Tier.CACHE
         return await self._assemble(inode, offset, stop, is_sequential, workers)
 
-    async def prefetch(self, inode: Inode, offset: int, length: int, generator: str, workers: Workers) -> int:
-        """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source."""
+    async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
+        """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
+
+        Without a `generator` it counts as asked for by a program: it was a person who asked.
+        """
         stop = min(offset + length, inode.attributes.size) if length else inode.attributes.size
         first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
         pieces = [

@@ -62,6 +62,7 @@ class Inode:
         "children",
         "generation",
         "handles",
+        "hits",
         "id",
         "is_kept",
         "is_prefetched",
@@ -90,6 +91,7 @@ class Inode:
         self.told_sizes: tuple[int, ...] = ()  # what the kernel may take its size to be
         self.lookups = 0  # references held by the kernel
         self.handles = 0  # open files and directories
+        self.hits = 0  # reads that the cache answered
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.is_unlinked = False  # reachable through descriptors only
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)

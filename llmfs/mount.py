@@ -28,6 +28,7 @@ from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
+from llmfs.control_server import ControlServer
 from llmfs.daemon import complaints_of_libraries
 from llmfs.decisions import Decisions
 from llmfs.errors import MountError
@@ -51,6 +52,7 @@ from llmfs.source import Source
 from llmfs.status import status_of
 from llmfs.store import Store
 from llmfs.trace_log import TraceLog
+from llmfs.upkeep import Upkeep
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
 from predictor.plan import Outcome, PlanItem
@@ -184,6 +186,9 @@ class Mount:
                 self.metrics.prefetch_dropped.inc,
                 self._listed_ahead,
             )
+            upkeep = Upkeep(
+                self.source, self.metadata, self.content, self.blocks, self.kernel, self.prefetch_workers, nursery
+            )
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
             self.operations = Operations(
                 self.source,
@@ -199,6 +204,7 @@ class Mount:
                 self._config.read_only,
                 lambda: json.dumps(self.status()).encode(),
                 lambda inode: json.dumps(self.explain(inode)).encode(),
+                upkeep.cached_bytes,
             )
             metrics_port = self._start_metrics()
             self._metrics_port = metrics_port
@@ -211,6 +217,7 @@ class Mount:
                 nursery.start_soon(self.demand.tend)
                 nursery.start_soon(self.prefetch_workers.tend)
                 nursery.start_soon(self._stop_on_signal)
+                nursery.start_soon(self._control(upkeep).run)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
                 await negotiate(pyfuse3.main)
@@ -224,6 +231,12 @@ class Mount:
                 pyfuse3.close(unmount=True)
             self.recorder.flush()
             nursery.cancel_scope.cancel()
+
+    def _control(self, upkeep: Upkeep) -> ControlServer:
+        return ControlServer(
+            self._config.cache_dir,
+            {"warm": upkeep.warm, "evict": upkeep.evict, "check": upkeep.check, "replay": upkeep.replay},
+        )
 
     def close(self) -> None:
         """Write down what is waiting and let go of the cache."""

@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -47,6 +47,8 @@ ROOT_PATIENCE_S = 1.0
 
 STATUS_XATTR = b"user.llmfs.status"
 EXPLAIN_XATTR = b"user.llmfs.explain"
+CACHED_XATTR = b"user.llmfs.cached"
+HITS_XATTR = b"user.llmfs.hits"
 _RENAME_EXCHANGE = 2
 _RENAME_WHITEOUT = 4
 _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
@@ -121,6 +123,7 @@ class Operations(pyfuse3.Operations):
         is_read_only: bool,
         status: Callable[[], bytes],
         explain: Callable[[Inode], bytes],
+        cached_bytes: Callable[[Inode], Awaitable[int]],
     ) -> None:
         super().__init__()
         self._source = source
@@ -135,6 +138,7 @@ class Operations(pyfuse3.Operations):
         self._is_read_only = is_read_only
         self._status = status
         self._explain = explain
+        self._cached_bytes = cached_bytes
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
         self._xattrs = xattrs
@@ -400,6 +404,8 @@ class Operations(pyfuse3.Operations):
         data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
         self._metrics.reads[tier].inc()
         self._metrics.read_bytes[tier].inc(len(data))
+        if tier is Tier.CACHE:
+            node.hits += 1
         self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
@@ -541,6 +547,10 @@ class Operations(pyfuse3.Operations):
         node = self._metadata.inode(inode)
         if name == EXPLAIN_XATTR:
             return self._explain(node)
+        if name == CACHED_XATTR:
+            return b"%d" % await self._cached_bytes(node)
+        if name == HITS_XATTR:
+            return b"%d" % node.hits
         return await self._xattrs.get(node, name, _caller(ctx))
 
     @answers("listxattr")

@@ -1,0 +1,144 @@
+"""`llmfs warm`, `llmfs evict` and `llmfs check`: have files in a mount's cache, out of it, compared with the source."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from llmfs import control
+from llmfs.commands.answers import number, rows
+from llmfs.errors import one_line
+from llmfs.settings import format_size
+
+PLAIN_EVERY_S = 5.0
+"""Between two lines of progress where there is no terminal."""
+
+Json = Annotated[bool, typer.Option("--json", help="For programs: an object.")]
+
+_FIGURES = ("files", "bytes", "fetched_bytes", "left_out", "errors")
+
+
+def warm(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files and directories in mounts of llmfs.", show_default=False),
+    ],
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it is done, and show how far it is.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch files, and all below directories, into the cache; exit status 1 where some could not be."""
+    total = dict.fromkeys(_FIGURES, 0.0)
+    with shown_progress(wait and not as_json) as show:
+        for path in paths:
+            with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode:
+                said = daemon.ask({"do": "warm", "inode": inode, "wait": wait}, lambda said: show(_warmed(total, said)))
+            for name in _FIGURES:
+                total[name] += number(said, name)
+    if as_json:
+        figures = {name: int(total[name]) for name in _FIGURES} if wait else {}
+        print(json.dumps({"is_done": wait, **figures}))
+    elif wait:
+        print(_warmed(total, {}))
+    else:
+        print("being warmed: llmfs top shows it, and llmfs warm --wait waits for it")
+    if total["errors"] or total["left_out"]:
+        raise typer.Exit(1)
+
+
+def evict(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file or directory in a mount.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Drop what is cached of a file, or of all below a directory: the next read asks the source."""
+    with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode, _bar(as_json) as show:
+        said = daemon.ask({"do": "evict", "inode": inode}, lambda said: show(_evicted(said)))
+    if as_json:
+        print(json.dumps(said))
+    else:
+        print(_evicted(said))
+    if number(said, "errors"):
+        raise typer.Exit(1)
+
+
+def check(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A mount, or what is in one.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Compare what is cached with the source; exit status 1 where cached bytes differ or a file cannot be read.
+
+    What differs is dropped from the cache, so that the next read asks the source.
+    """
+    with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode, _bar(as_json) as show:
+        said = daemon.ask({"do": "check", "inode": inode}, lambda said: show(_checked(said)))
+    if as_json:
+        print(json.dumps(said))
+    else:
+        for row in rows(said, "differ"):
+            print(f"differs: {one_line(str(row.get('path')))} at {_offsets(row)}")
+        print(_checked(said))
+    if number(said, "differing") or number(said, "errors"):
+        raise typer.Exit(1)
+
+
+def _warmed(total: Mapping[str, float], said: Mapping[str, Any]) -> str:
+    files, size, fetched, left_out, errors = (total[name] + number(said, name) for name in _FIGURES)
+    text = f"{files:,.0f} files are cached ({format_size(size)}), {format_size(fetched)} of that fetched now"
+    if left_out:
+        text += f"; {left_out:,.0f} left out, for the cache would not hold them all"
+    return text + (f"; {errors:,.0f} could not be read" if errors else "")
+
+
+def _evicted(said: Mapping[str, Any]) -> str:
+    text = (
+        f"{number(said, 'files'):,.0f} files: {number(said, 'blocks'):,.0f} blocks dropped"
+        f" ({format_size(number(said, 'bytes'))})"
+    )
+    return text + (f"; {number(said, 'errors'):,.0f} could not be looked at" if number(said, "errors") else "")
+
+
+def _checked(said: Mapping[str, Any]) -> str:
+    text = (
+        f"{number(said, 'files'):,.0f} files, {number(said, 'blocks'):,.0f} cached blocks"
+        f" ({format_size(number(said, 'bytes'))}) compared: {number(said, 'differing'):,.0f} files differ"
+    )
+    if number(said, "changed"):
+        text += f"; {number(said, 'changed'):,.0f} have changed in the source, and are fetched anew"
+    return text + (f"; {number(said, 'errors'):,.0f} could not be read" if number(said, "errors") else "")
+
+
+def _offsets(row: Mapping[str, Any]) -> str:
+    offsets = row.get("offsets")
+    return (
+        ", ".join(format_size(each) for each in offsets if isinstance(each, int)) if isinstance(offsets, list) else ""
+    )
+
+
+def _bar(as_json: bool) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+    return shown_progress(not as_json)
+
+
+@contextlib.contextmanager
+def shown_progress(is_wanted: bool) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says how far it is: a live one on a terminal, else a new one every few seconds."""
+    if not is_wanted:
+        yield lambda text: None
+    elif os.isatty(sys.stderr.fileno()):
+        from rich.console import Console
+
+        with Console(stderr=True, highlight=False).status("starting") as status:
+            yield lambda text: status.update(one_line(text))
+    else:
+        last_s = time.monotonic()
+
+        def line(text: str) -> None:
+            nonlocal last_s
+            if time.monotonic() - last_s >= PLAIN_EVERY_S:
+                last_s = time.monotonic()
+                print(text, file=sys.stderr, flush=True)
+
+        yield line
