@@ -23,14 +23,19 @@ GHOST_BLOCKS = 512
 MEMORY_BLOCKS = 8 * GHOST_BLOCKS
 """Keys of the sample whose last use is remembered."""
 
-MEMORY_TURNS = 16
-"""Hits are forgotten with a time constant of so many times the cache's blocks, in requests. Shorter, and the rules take
-turns where a loop is longer than the cache; longer, and a change in the stream is followed late."""
+MEMORY_TURNS = 64
+"""Hits are forgotten with a time constant of so many times the cache's blocks, in requests. With 16 the rules take
+turns on a loop ten times the cache's size, each leading where its blocks come by. A change is followed sooner than
+that: a rule that no longer suits the stream stops gaining at once."""
 
 MARGIN = 0.005
 """Of the requests in memory: how far a rule must lead to take over. A change costs misses until the order is new."""
 
+LRU_MARGIN = 0.002
+"""For LRU less is enough: it is what no cache should be much worse than, and changing to it loses little."""
+
 MEMORY_LEAST = 100
+"""Requests: a ghost of a few blocks does not judge by a few requests."""
 
 LRU = Rule("LRU", 1.0, 0.0)
 
@@ -127,8 +132,7 @@ class Ghosts:
                 best = ghost
         if best.hits > self._leader.hits + 1 + MARGIN * self._requests:
             self._follow(best)
-        elif self._lru is not None and self._lru.hits > self._leader.hits + 1:
-            # LRU needs no margin: it is what nobody may be much worse than, and changing to it loses nothing.
+        elif self._lru is not None and self._lru.hits > self._leader.hits + 1 + LRU_MARGIN * self._requests:
             self._follow(self._lru)
 
     def _follow(self, ghost: Ghost) -> None:

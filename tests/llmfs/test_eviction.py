@@ -4,7 +4,7 @@ import tracemalloc
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfs.policy.eviction import AHEAD_SHARE, Eviction
@@ -43,6 +43,7 @@ steps = st.lists(
 rules = st.one_of(st.just(RULES), st.sampled_from([(rule,) for rule in RULES]))
 
 
+@settings(deadline=None)  # a timing says nothing here
 @given(steps, st.integers(1, 200), st.floats(0, 1), rules)
 def test_limit_holds_and_every_block_is_there_or_was_handed_out(
     script: list[tuple[str, int, int]], capacity: int, weight: float, rules: tuple[Rule, ...]
@@ -72,6 +73,7 @@ def test_limit_holds_and_every_block_is_there_or_was_handed_out(
         assert len(policy) == len(present) and all(each in policy for each in present)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=400), st.integers(1, 40), st.sampled_from(RULES))
 def test_segments_account_for_every_byte_and_share_no_key(numbers: list[int], capacity: int, rule: Rule) -> None:
     segments = Segments(capacity, rule, ReuseTable())
