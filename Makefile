@@ -68,6 +68,13 @@ conformance: .venv/.installed .venv/.tests-installed ## Independent test suites,
 chaos: .venv/.installed ## Kill, exhaust, fill, and run for half an hour; ARGS=--quick for two minutes
 	@$(BIN)/python -m bench.chaos $(ARGS)
 
+# What the recorded programs need and is not there is left out, and said.
+.PHONY: pretrain
+pretrain: .venv/.installed .venv/.tests-installed ## Make what is shipped anew: record programs, train, judge (an hour)
+	@rm -rf out/traces
+	$(BIN)/python -m bench.record --output out/traces --seconds 1800
+	$(BIN)/python -m predictor.shipping out/traces/*.trace --plots out/pretraining
+
 .PHONY: clean
 clean: ## Remove what make made: .venv, out, caches
 	@rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

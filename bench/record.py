@@ -4,7 +4,7 @@ Each workload (bench/recorded.py) stands on a slow directory of its own (bench/s
 command line without a predictor, so that nothing but the program decides what is accessed, and runs twice: a first
 time, and again after a remount with the kernel's caches dropped. The mount's own access log is the recording:
 DIR/NAME-1.trace and DIR/NAME-2.trace, in the format of predictor.trace, and DIR/NAME.tree, all names that were there,
-for listings show more than a program touches. What is shipped is trained on them (MODEL_CARD.md); about five minutes.
+for listings show more than a program touches. What is shipped is trained on them (MODEL_CARD.md); ten minutes or so.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What programs have in common, shipped with the package, so that the first hour is not blind.
 
 Not what programs read, but how: which kinds of files are read whole and which are only looked at, and which names come
-with which. It is gathered from recordings of real programs (bench.record) by `python -m predictor.training`, each
+with which. It is gathered from recordings of real programs (bench.record) by `make pretrain` (predictor.shipping), each
 workload weighing the same, and taken for little: what a mount sees itself soon outweighs it. How often each candidate
 source is right is not in it: that differs from program to program, and on some of those left out it did harm.
 
