@@ -36,7 +36,7 @@ class BlockCache:
         store: Store,
         limit_bytes: int,
         score: Score,
-        on_evict: Callable[[bytes, Resident], None],
+        on_evict: Callable[[bytes, Resident, str], None],
         on_corrupt: Callable[[], None],
     ) -> None:
         self._store = store
@@ -73,7 +73,7 @@ class BlockCache:
         block = decode(stored)
         if block is None:
             self._on_corrupt()
-            self.drop(key)
+            self.drop(key, "damaged")
             return None
         self._heat(key, block)
         return block
@@ -106,18 +106,18 @@ class BlockCache:
         known = self.get(key) if key in self._policy else None
         block = known.merged(first_page, data) if known is not None else block_of(first_page, data)
         if not self._store.put(TABLE, key, encode(block)):
-            self.drop(key)
+            self.drop(key, "lost")
             return
         self._heat(key, block)
         self._policy.admit(key, disk_bytes(len(block.data)), generator)
         self._make_room()
 
-    def drop(self, key: bytes) -> None:
+    def drop(self, key: bytes, reason: str = "asked") -> None:
         """Forget a block."""
         self._hot.pop(key, None)
         resident = self._policy.forget(key)
         if resident is not None:
-            self._on_evict(key, resident)
+            self._on_evict(key, resident, reason)
         self._store.delete(TABLE, key)
 
     def lost(self, keys: list[Key]) -> None:
@@ -126,7 +126,7 @@ class BlockCache:
             self._hot.pop(key, None)
             resident = self._policy.forget(key)
             if resident is not None:
-                self._on_evict(key, resident)
+                self._on_evict(key, resident, "lost")
         self._policy.capacity_bytes = max(int(self._policy.used_bytes * 0.95), 4 * BLOCK_BYTES)
         self._make_room()
 
@@ -136,7 +136,7 @@ class BlockCache:
         for key, resident in self._policy.victims(self._score):
             self._hot.pop(key, None)
             self._store.delete(TABLE, key)
-            self._on_evict(key, resident)
+            self._on_evict(key, resident, "capacity" if resident.generator is None else "expired")
 
     def _heat(self, key: bytes, block: Block) -> None:
         self._hot[key] = block

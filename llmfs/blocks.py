@@ -32,6 +32,11 @@ def key_index(key: bytes) -> int:
     return int.from_bytes(key[16:], "big")
 
 
+def key_generation(key: bytes) -> int:
+    """The state of the file that the block of a key is of."""
+    return int.from_bytes(key[8:16], "big")
+
+
 def key_inode_id(key: bytes) -> int:
     """The file that a key belongs to."""
     return int.from_bytes(key[:8], "big")

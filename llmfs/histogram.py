@@ -17,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 
 class Series:
-    """The observations of one label value."""
+    """The observations of one combination of label values."""
 
     __slots__ = ("_lock", "bounds", "counts", "sum")
 
@@ -38,35 +38,37 @@ class Series:
 
 
 class Histogram(Collector):
-    """Observations by the values of one label, all of them known beforehand."""
+    """Observations by the values of labels, all combinations of which are known beforehand."""
 
     def __init__(
         self,
         name: str,
         documentation: str,
-        label: str,
-        values: Iterable[str],
+        labels: Sequence[str],
+        values: Iterable[tuple[str, ...]],
         buckets: Sequence[float],
         registry: CollectorRegistry,
         is_shared: bool = False,
     ) -> None:
-        """`buckets`: upper bounds, ascending, without infinity. `is_shared`: several threads observe."""
+        """`values`: the combinations, each in the order of `labels`. `buckets`: upper bounds, ascending, without
+        infinity. `is_shared`: several threads observe.
+        """
         self._name = name
         self._documentation = documentation
-        self._label = label
+        self._labels = labels
         self._series = {value: Series(buckets, threading.Lock() if is_shared else nullcontext()) for value in values}
         registry.register(self)
 
-    def __getitem__(self, value: str) -> Series:
-        return self._series[value]
+    def __getitem__(self, values: tuple[str, ...]) -> Series:
+        return self._series[values]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """What Prometheus sees."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
-        for value, series in self._series.items():
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values, series in self._series.items():
             cumulative, buckets = 0, []
             for bound, count in zip([*series.bounds, float("inf")], list(series.counts), strict=True):
                 cumulative += count
                 buckets.append((floatToGoString(bound), cumulative))  # type: ignore[no-untyped-call]
-            family.add_metric([value], buckets, series.sum)
+            family.add_metric(values, buckets, series.sum)
         yield family

@@ -43,12 +43,13 @@ class ListedName(NamedTuple):
 class Listing:
     """All names of a directory in the state `generation`, in the source's order."""
 
-    __slots__ = ("generation", "index", "names")
+    __slots__ = ("generation", "index", "names", "prefetched_by")
 
     def __init__(self, names: list[ListedName], generation: int) -> None:
         self.names = names
         self.generation = generation
         self.index = {listed.name: position for position, listed in enumerate(names)}
+        self.prefetched_by: str | None = None  # who had it fetched ahead, until it is used
 
 
 class Inode:
@@ -65,7 +66,6 @@ class Inode:
         "hits",
         "id",
         "is_kept",
-        "is_prefetched",
         "is_unlinked",
         "kernel_generation",
         "listing",
@@ -75,6 +75,7 @@ class Inode:
         "path_fd",
         "path_id",
         "place",
+        "prefetched_by",
         "reader_fd",
         "scan",
         "told_sizes",
@@ -95,7 +96,7 @@ class Inode:
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.is_unlinked = False  # reachable through descriptors only
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
-        self.is_prefetched = False  # its attributes were fetched ahead and not used yet
+        self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
         self.listing: Listing | None = None
         self.misses = 0  # a directory's names that had to be asked of the source one by one

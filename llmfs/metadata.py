@@ -63,14 +63,14 @@ _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"
 class Flight:
     """A look at the source that is under way, shared by all who want its answer."""
 
-    __slots__ = ("done", "error", "is_given_up", "is_prefetch", "result", "was_joined")
+    __slots__ = ("done", "error", "generator", "is_given_up", "result", "was_joined")
 
-    def __init__(self, is_prefetch: bool) -> None:
+    def __init__(self, generator: str | None) -> None:
         self.done = trio.Event()
         self.result: Any = None
         self.error: BaseException | None = None
         self.is_given_up = False  # its program was killed while it waited: nobody's answer
-        self.is_prefetch = is_prefetch
+        self.generator = generator  # None: a program asked for it
         self.was_joined = False
 
 
@@ -84,7 +84,7 @@ class Metadata:
         inodes: InodeTable,
         consistency: Consistency,
         on_changed: Callable[[Inode], None],
-        on_prefetched: Callable[[str, bool], None] = lambda kind, was_late: None,
+        on_prefetched: Callable[[str, str, bool], None] = lambda kind, generator, was_late: None,
         on_revalidated: Callable[[], None] = lambda: None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -111,7 +111,7 @@ class Metadata:
     # --- asking
 
     async def lookup(
-        self, directory: Inode, name: bytes, workers: Workers, is_prefetch: bool = False
+        self, directory: Inode, name: bytes, workers: Workers, generator: str | None = None
     ) -> tuple[Inode | None, Tier]:
         """The inode of a name, None where the name is absent. Raises OSError."""
         known = self.known(directory, name)
@@ -119,16 +119,16 @@ class Metadata:
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
         if self._directory_would_tell(directory, name):
             # One stat of the directory, shared by all who ask for absent names in it.
-            _, tier = await self.attributes(directory, workers, is_prefetch)
+            _, tier = await self.attributes(directory, workers, generator)
             known = self.known(directory, name)
             if known is not None:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
         try:
-            if workers.is_inline and not is_prefetch:  # nothing to share: it is answered before anybody could join
+            if workers.is_inline and generator is None:  # nothing to share: it is answered before anybody could join
                 return await self._ask_name(directory, name, workers), Tier.SOURCE
             return await self._single_flight(
                 ("name", directory.id, name),
-                is_prefetch,
+                generator,
                 lambda: self._ask_name(directory, name, workers),
             )
         except OSError as error:
@@ -138,13 +138,13 @@ class Metadata:
                 raise
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
 
-    async def attributes(self, inode: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[Attributes, Tier]:
+    async def attributes(self, inode: Inode, workers: Workers, generator: str | None = None) -> tuple[Attributes, Tier]:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
         if self.is_fresh(inode):
             return inode.attributes, Tier.CACHE
         try:
             return await self._single_flight(
-                ("attributes", inode.id), is_prefetch, lambda: self._ask_attributes(inode, workers)
+                ("attributes", inode.id), generator, lambda: self._ask_attributes(inode, workers)
             )
         except OSError as error:
             self._bear(error)
@@ -152,20 +152,20 @@ class Metadata:
                 raise
             return inode.attributes, Tier.CACHE
 
-    async def listing(self, directory: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[Listing, Tier]:
+    async def listing(self, directory: Inode, workers: Workers, generator: str | None = None) -> tuple[Listing, Tier]:
         """A directory's names. Raises OSError."""
         if self._has_listing(directory) and directory.checked_ns:
-            await self.attributes(directory, workers, is_prefetch)
+            await self.attributes(directory, workers, generator)
         listing = directory.listing
         if listing is not None and self._has_listing(directory) and self.is_fresh(directory):
             return listing, Tier.CACHE
         return await self._single_flight(
-            ("listing", directory.id), is_prefetch, lambda: self._ask_listing(directory, workers)
+            ("listing", directory.id), generator, lambda: self._ask_listing(directory, workers)
         )
 
-    async def target(self, link: Inode, workers: Workers, is_prefetch: bool = False) -> tuple[bytes, Tier]:
+    async def target(self, link: Inode, workers: Workers, generator: str | None = None) -> tuple[bytes, Tier]:
         """What a symbolic link points to. Raises OSError."""
-        _, tier = await self.attributes(link, workers, is_prefetch)
+        _, tier = await self.attributes(link, workers, generator)
         generation = link.generation
         target = self._records.link(link.id, generation)
         if target is not None:
@@ -368,22 +368,22 @@ class Metadata:
     # --- asking the source
 
     async def _single_flight(
-        self, key: tuple[Any, ...], is_prefetch: bool, ask: Callable[[], Awaitable[Any]]
+        self, key: tuple[Any, ...], generator: str | None, ask: Callable[[], Awaitable[Any]]
     ) -> tuple[Any, Tier]:
         flight = self._flights.get(key)
         if flight is not None and not self._is_strict:  # its look may be older than this request
-            if flight.is_prefetch and not is_prefetch and not flight.was_joined:
+            if flight.generator is not None and generator is None and not flight.was_joined:
                 flight.was_joined = True
-                self._on_prefetched(_KINDS[key[0]], True)
+                self._on_prefetched(_KINDS[key[0]], flight.generator, True)
             await flight.done.wait()
             if flight.is_given_up:
-                return await self._single_flight(key, is_prefetch, ask)
+                return await self._single_flight(key, generator, ask)
             if flight.error is None:
                 return flight.result, Tier.JOINED
-            if is_prefetch or not flight.is_prefetch:
+            if generator is not None or flight.generator is None:
                 raise flight.error
-            return await self._single_flight(key, is_prefetch, ask)
-        flight = self._flights[key] = Flight(is_prefetch)
+            return await self._single_flight(key, generator, ask)
+        flight = self._flights[key] = Flight(generator)
         try:
             flight.result = await ask()
         except trio.Cancelled:
@@ -396,10 +396,11 @@ class Metadata:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             flight.done.set()
-        if is_prefetch:
-            self._on_prefetched(_KINDS[key[0]], False)
-            if isinstance(flight.result, Inode) and not flight.was_joined:
-                flight.result.is_prefetched = True
+        if generator is not None:
+            self._on_prefetched(_KINDS[key[0]], generator, False)
+            found = self.inodes.get(key[1]) if key[0] == "attributes" else flight.result
+            if isinstance(found, Inode | Listing) and not flight.was_joined:
+                found.prefetched_by = generator
         return flight.result, Tier.SOURCE
 
     async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:

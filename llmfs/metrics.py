@@ -1,50 +1,130 @@
 """Every figure that llmfs exposes, in one place, named by Prometheus's conventions.
 
 Children of labelled metrics are bound once, here: looking a label up costs 1.3 us, a bound child 0.35 us. What can be
-read off at scrape time (sizes, queue lengths) is a gauge with a function, set by the composition root.
+read off at scrape time (sizes, queue lengths) is a gauge with a function, set by the composition root. No label has
+values that depend on what is mounted: all combinations are there from the beginning, at zero.
+
+*Stall seconds* are the time that programs' requests took which had to wait for the source. *Stall seconds saved* are an
+estimate: each thing that was fetched ahead and ready when a program asked for it counts for one call on the source of
+its kind, at the mean that such calls take at that time. Waits that would have overlapped are counted each, in both; a
+call for several blocks counts for each of them, which says too much where the source's bandwidth is the limit; what
+was late counts for nothing, which says too little.
+
+Hits in the kernel's page cache are not here. They never reach us, and nothing that does tells their number: an open
+says that a file's pages were kept, not which of them are read.
 """
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterable, Mapping, Set
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
-from llmfs.policy.eviction import Resident
+from llmfs.metadata import UNREACHABLE
 from predictor.events import Tier
+from predictor.features import GENERATORS as RANKED
 
 _REQUEST_BUCKETS = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10)
 _SOURCE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.05, 0.1, 0.25, 1, 5, 30)
 
 TIERS = {Tier.CACHE: "cache", Tier.JOINED: "joined", Tier.SOURCE: "source"}
+TIERED_OPERATIONS = ("lookup", "getattr", "readlink", "open", "read", "readdir")
+"""Requests that the cache may answer."""
+
 OPERATIONS = (
-    "lookup", "getattr", "setattr", "readlink", "mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link",
-    "open", "create", "read", "write", "flush", "fsync", "release", "opendir", "readdir", "releasedir", "fsyncdir",
-    "statfs", "setxattr", "getxattr", "listxattr", "removexattr", "access",
+    *TIERED_OPERATIONS,
+    "setattr", "mknod", "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "create", "write", "flush", "fsync",
+    "release", "opendir", "releasedir", "fsyncdir", "statfs", "setxattr", "getxattr", "listxattr", "removexattr",
+    "access",
 )  # fmt: skip
 SOURCE_OPERATIONS = (
     "lookup", "getattr", "list", "readlink", "statfs", "access", "read", "open", "write", "fsync", "flush", "create",
     "mknod", "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "setattr", "getxattr", "listxattr", "setxattr",
     "removexattr",
 )  # fmt: skip
+ERROR_CLASSES: dict[str, Set[int]] = {
+    "unreachable": UNREACHABLE,
+    "stale": {errno.ESTALE},
+    "io": {errno.EIO, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG, errno.EPROTO},
+    "space": {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE},
+    "refused": {errno.EACCES, errno.EPERM, errno.EROFS},
+    "invalid": {
+        errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.EXDEV,
+        errno.ELOOP, errno.EMLINK, errno.EBUSY, errno.ETXTBSY, errno.EFBIG, errno.ERANGE,
+    },
+    "other": set(),
+}  # fmt: skip
+"""What an errno of the source says. `refused` and `invalid` answer what a program asked for, the others are faults."""
+
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
-PREFETCH_KINDS = ("data", "attributes", "listing")
+EVICTION_REASONS = ("capacity", "expired", "changed", "damaged", "lost", "asked")
+PARTS = ("records", "blocks", "trace", "prefetch", "predictor")
+"""What may fail without a program noticing."""
+
+OTHER = "other"
+_PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
+GENERATORS = {
+    "data": ("sequential", *_PLANNED),
+    "attributes": ("scan", *_PLANNED),
+    "listing": ("misses", *_PLANNED),
+}
+"""By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
+
+_SOURCE_CALL = {"data": "read", "attributes": "lookup", "listing": "list"}
+_MEAN_WEIGHT = 1 / 32
+
+_PREDICTOR_COUNTERS = {
+    "events": "Accesses that the predictor took in",
+    "visits": "Stays of a program at a path that it made of them",
+    "unknown": "Accesses that named a path it was not told",
+    "items": "Things that it planned",
+    "plans": "Plans that it sent",
+    "plans_dropped": "Messages that it did not send, for the mount had not read the ones before",
+    "inference_seconds": "Time that taking in, learning and planning took",
+    "training_runs": "Trainings that ended",
+    "training_promotions": "Trainings whose network replaced the one in use",
+    "training_seconds": "Time that trainings took",
+}
+_PREDICTOR_GAUGES = {
+    "lag_seconds": "Age of the newest access when the predictor took it in",
+    "state_bytes": "Size on disk of what was learned",
+}
+_LOSSES = ("shadow", "incumbent", "prior")
+
+
+def error_class(number: int) -> str:
+    """The class of an errno of the source."""
+    return next((name for name, members in ERROR_CLASSES.items() if number in members), OTHER)
 
 
 class Metrics:
     """The metrics of one mount, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, predictor_pid: Callable[[], int | None] = lambda: None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which says when the mount began
         self.registry = registry = CollectorRegistry(auto_describe=True)
         self.build = Info("llmfs", "Version, source and mount point.", registry=registry)
 
-        self.request = Histogram(
+        # What programs ask for
+        request = Histogram(
             "llmfs_request_duration_seconds",
-            "Time from a request's arrival from the kernel to its answer.",
-            "operation",
-            OPERATIONS,
+            "Time from a request's arrival from the kernel to its answer, by who had the answer (none: an error, or a"
+            " request that the cache cannot answer).",
+            ("operation", "tier"),
+            [
+                (operation, tier)
+                for operation in OPERATIONS
+                for tier in ("none", *(TIERS.values() if operation in TIERED_OPERATIONS else ()))
+            ],
             _REQUEST_BUCKETS,
             registry,
         )
+        self.request = {operation: {Tier.NONE: request[operation, "none"]} for operation in OPERATIONS}
+        for operation in TIERED_OPERATIONS:
+            self.request[operation] |= {tier: request[operation, name] for tier, name in TIERS.items()}
         errors = Counter("llmfs_request_errors", "Requests answered with an error.", ["operation"], registry=registry)
         self.request_error = {operation: errors.labels(operation) for operation in OPERATIONS}
 
@@ -57,69 +137,141 @@ class Metrics:
         )
         self.metadata = {tier: lookups.labels(name) for tier, name in TIERS.items()}
         self.written_bytes = Counter("llmfs_written_bytes", "Bytes written through to the source.", registry=registry)
+        registry.register(_Stalls(self))
 
-        self.source = Histogram(
+        # The source
+        source = Histogram(
             "llmfs_source_duration_seconds",
             "Time of calls on the source, demand and prefetch alike.",
-            "operation",
-            SOURCE_OPERATIONS,
+            ("operation",),
+            [(operation,) for operation in SOURCE_OPERATIONS],
             _SOURCE_BUCKETS,
             registry,
             is_shared=True,
         )
+        self.source = {operation: source[operation,] for operation in SOURCE_OPERATIONS}
         source_errors = Counter(
-            "llmfs_source_errors", "Calls on the source that failed.", ["operation"], registry=registry
+            "llmfs_source_errors",
+            "Calls on the source that failed, by what the errno says; that a name is not there is an answer.",
+            ["class"],
+            registry=registry,
         )
-        self.source_error = {operation: source_errors.labels(operation) for operation in SOURCE_OPERATIONS}
-        self.source_read_bytes = Counter("llmfs_source_read_bytes", "Bytes read from the source.", registry=registry)
+        self.source_error = {name: source_errors.labels(name) for name in ERROR_CLASSES}
+        self.is_source_reachable = True
+        self._means_s = dict.fromkeys(SOURCE_OPERATIONS, 0.0)
+        self.source_up = Gauge(
+            "llmfs_source_up",
+            "Whether the source is there: its last answer was not that it is gone.",
+            registry=registry,
+        )
+        self.source_stuck = Gauge(
+            "llmfs_source_stuck_calls", "Calls on the source that run for more than a second.", registry=registry
+        )
+        self.demand_busy = Gauge(
+            "llmfs_demand_calls", "Calls on the source for programs, waiting or running.", registry=registry
+        )
+        self.demand_fetched_bytes = Counter(
+            "llmfs_demand_fetched_bytes",
+            "Bytes fetched from the source into the cache because they were asked for.",
+            registry=registry,
+        )
+        self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
+        self.revalidations = Counter(
+            "llmfs_revalidations", "Looks at the source for attributes whose time was up.", registry=registry
+        )
 
-        issued = Counter("llmfs_prefetch_issued", "Things fetched ahead.", ["kind"], registry=registry)
-        self.prefetch_issued = {kind: issued.labels(kind) for kind in PREFETCH_KINDS}
-        self.prefetch_issued_bytes = Counter("llmfs_prefetch_issued_bytes", "Bytes fetched ahead.", registry=registry)
+        # Prefetching
+        issued = Counter("llmfs_prefetch_issued", "Things fetched ahead.", ["kind", "generator"], registry=registry)
+        self.prefetch_issued = _by_generator(issued)
         used = Counter(
             "llmfs_prefetch_used",
             "Things fetched ahead that a program then asked for: ready (in_time) or still on their way (late).",
-            ["kind", "timeliness"],
+            ["kind", "generator", "timeliness"],
             registry=registry,
         )
-        self.prefetch_in_time = {kind: used.labels(kind, "in_time") for kind in ("data", "attributes")}
-        self.prefetch_late = {kind: used.labels(kind, "late") for kind in ("data", "attributes")}
+        self.prefetch_in_time = _by_generator(used, "in_time")
+        self.prefetch_late = _by_generator(used, "late")
+        unused = Counter(
+            "llmfs_prefetch_unused",
+            "Things fetched ahead that left the cache or ran out of time unused.",
+            ["kind", "generator"],
+            registry=registry,
+        )
+        self.prefetch_unused = _by_generator(unused, kinds=("data", "attributes"))
+        saved = Counter(
+            "llmfs_stall_saved_seconds",
+            "Estimate of the time that programs did not wait for the source because a prefetch was there in time.",
+            ["kind", "generator"],
+            registry=registry,
+        )
+        self.stall_saved = _by_generator(saved)
+        sizes = ["generator"]
+        issued_bytes = Counter("llmfs_prefetch_issued_bytes", "Bytes fetched ahead.", sizes, registry=registry)
+        self.prefetch_issued_bytes = _of_data(issued_bytes)
         used_bytes = Counter(
             "llmfs_prefetch_used_bytes",
             "Bytes of blocks fetched ahead and then used.",
-            ["timeliness"],
+            ["generator", "timeliness"],
             registry=registry,
         )
-        self.prefetch_in_time_bytes = used_bytes.labels("in_time")
-        self.prefetch_late_bytes = used_bytes.labels("late")
-        self.prefetch_unused = Counter(
-            "llmfs_prefetch_unused", "Blocks fetched ahead that left the cache unused.", registry=registry
+        self.prefetch_in_time_bytes = _of_data(used_bytes, "in_time")
+        self.prefetch_late_bytes = _of_data(used_bytes, "late")
+        unused_bytes = Counter(
+            "llmfs_prefetch_unused_bytes", "Bytes fetched ahead that left the cache unused.", sizes, registry=registry
         )
-        self.prefetch_unused_bytes = Counter(
-            "llmfs_prefetch_unused_bytes", "Bytes fetched ahead that left the cache unused.", registry=registry
-        )
+        self.prefetch_unused_bytes = _of_data(unused_bytes)
         self.prefetch_dropped = Counter(
             "llmfs_prefetch_dropped", "Planned things not fetched: stale, over budget or failed.", registry=registry
         )
         self.prefetch_queue = Gauge("llmfs_prefetch_queue_length", "Planned things waiting.", registry=registry)
 
-        self.evictions = Counter("llmfs_cache_evicted_blocks", "Blocks dropped to make room.", registry=registry)
-        self.evicted_bytes = Counter("llmfs_cache_evicted_bytes", "Bytes dropped to make room.", registry=registry)
+        # The cache
+        evictions = Counter(
+            "llmfs_cache_evicted_blocks",
+            "Blocks that left the cache: to make room (capacity; expired: fetched ahead and not used in their time;"
+            " changed: of a file that is another by now), damaged, not kept by the disk (lost), or as a person asked.",
+            ["reason"],
+            registry=registry,
+        )
+        self.evictions = {reason: evictions.labels(reason) for reason in EVICTION_REASONS}
+        evicted_bytes = Counter(
+            "llmfs_cache_evicted_bytes", "Bytes that left the cache.", ["reason"], registry=registry
+        )
+        self.evicted_bytes = {reason: evicted_bytes.labels(reason) for reason in EVICTION_REASONS}
         self.cache_bytes = Gauge("llmfs_cache_bytes", "Bytes of blocks in the cache.", registry=registry)
+        self.cache_capacity_bytes = Gauge(
+            "llmfs_cache_capacity_bytes", "Bytes of blocks beyond which some are evicted.", registry=registry
+        )
         self.cache_limit_bytes = Gauge(
             "llmfs_cache_limit_bytes", "Bytes the cache directory may take.", registry=registry
         )
         self.cache_blocks = Gauge("llmfs_cache_blocks", "Blocks in the cache.", registry=registry)
+        self.cache_disk_free_bytes = Gauge(
+            "llmfs_cache_disk_free_bytes", "Bytes free on the disk of the cache directory.", registry=registry
+        )
+        cache_up = Gauge(
+            "llmfs_cache_up", "Whether the store is in use: after many faults it is not.", ["part"], registry=registry
+        )
+        self.cache_up = {part: cache_up.labels(part) for part in ("records", "blocks")}
+        self.cache_bypassed = Gauge(
+            "llmfs_cache_bypassed",
+            "1 while the source is as fast as the cache, so that reads go straight to it.",
+            registry=registry,
+        )
         self.corrupt_blocks = Counter(
             "llmfs_cache_corrupt_blocks", "Blocks whose checksum was wrong: served from the source.", registry=registry
         )
-        self.faults = Counter(
-            "llmfs_cache_faults", "Faults of the cache that were passed over (it fails open).", registry=registry
+        faults = Counter(
+            "llmfs_faults",
+            "Faults of our own parts that were passed over: nothing fails, but what the part is for.",
+            ["part"],
+            registry=registry,
         )
-        self.revalidations = Counter(
-            "llmfs_revalidations", "Looks at the source for attributes whose time was up.", registry=registry
-        )
+        self.faults = {part: faults.labels(part) for part in PARTS}
+        self.inodes = Gauge("llmfs_inodes", "Inodes in memory.", registry=registry)
+        self.open_files = Gauge("llmfs_open_handles", "Open files and directories.", registry=registry)
 
+        # The predictor
         state = Gauge(
             "llmfs_predictor_state",
             "1 for the state the predictor is in, 0 for the others.",
@@ -127,16 +279,11 @@ class Metrics:
             registry=registry,
         )
         self._predictor_states = {name: state.labels(name) for name in PREDICTOR_STATES}
-        self.predictor_restarts = Counter(
+        self._restarts = Counter(
             "llmfs_predictor_restarts", "Starts of the predictor after the first.", registry=registry
         )
-        statistic = Gauge(
-            "llmfs_predictor_statistic",
-            "What the predictor's process tells of itself (events, inference_seconds, training_runs, lag_seconds ...).",
-            ["name"],
-            registry=registry,
-        )
-        self.predictor_statistic: Callable[[str], Gauge] = statistic.labels
+        self._told = _Told()
+        registry.register(self._told)
         self.accesses = Counter("llmfs_accesses", "Accesses recorded.", registry=registry)
         self.accesses_dropped = Counter(
             "llmfs_accesses_dropped",
@@ -144,37 +291,122 @@ class Metrics:
             registry=registry,
         )
 
-        self.inodes = Gauge("llmfs_inodes", "Inodes in memory.", registry=registry)
-        self.open_files = Gauge("llmfs_open_handles", "Open files and directories.", registry=registry)
-        self.demand_busy = Gauge(
-            "llmfs_demand_calls", "Calls on the source for programs, waiting or running.", registry=registry
-        )
-        self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
+        ProcessCollector(registry=registry)
+        ProcessCollector("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
 
-    def observe_source(self, operation: str, seconds: float, failed: bool) -> None:
-        """A call on the source ended (from a worker thread)."""
+    def observe_source(self, operation: str, seconds: float, error: int) -> None:
+        """A call on the source ended, with this errno or 0 (from a worker thread)."""
         self.source[operation].observe(seconds)
-        if failed:
-            self.source_error[operation].inc()
-
-    def evicted(self, resident: Resident) -> None:
-        """A block left the cache."""
-        self.evictions.inc()
-        self.evicted_bytes.inc(resident.size_bytes)
-        if resident.generator is not None:
-            self.prefetch_unused.inc()
-            self.prefetch_unused_bytes.inc(resident.size_bytes)
-
-    def prefetch_used(self, was_late: bool, size_bytes: int) -> None:
-        """A program used data that was fetched ahead."""
-        if was_late:
-            self.prefetch_late["data"].inc()
-            self.prefetch_late_bytes.inc(size_bytes)
+        if error:
+            name = error_class(error)
+            self.source_error[name].inc()
+            self.is_source_reachable = name != "unreachable"
         else:
-            self.prefetch_in_time["data"].inc()
-            self.prefetch_in_time_bytes.inc(size_bytes)
+            self.is_source_reachable = True
+            mean_s = self._means_s[operation]  # another thread's sample may be lost: it is a mean of many
+            self._means_s[operation] = mean_s + (seconds - mean_s) * _MEAN_WEIGHT if mean_s else seconds
+
+    def prefetched(self, kind: str, generator: str, size_bytes: int = 0) -> None:
+        """Something was fetched ahead."""
+        self.prefetch_issued[kind][_known(kind, generator)].inc()
+        if kind == "data":
+            self.prefetch_issued_bytes[_known(kind, generator)].inc(size_bytes)
+
+    def prefetch_used(self, kind: str, generator: str, was_late: bool, size_bytes: int = 0) -> None:
+        """A program used what was fetched ahead."""
+        generator = _known(kind, generator)
+        (self.prefetch_late if was_late else self.prefetch_in_time)[kind][generator].inc()
+        if kind == "data":
+            (self.prefetch_late_bytes if was_late else self.prefetch_in_time_bytes)[generator].inc(size_bytes)
+        if not was_late:
+            self.stall_saved[kind][generator].inc(self._means_s[_SOURCE_CALL[kind]])
+
+    def prefetch_was_in_vain(self, kind: str, generator: str, size_bytes: int = 0) -> None:
+        """What was fetched ahead is gone, or not to be believed any more, and nobody used it."""
+        generator = _known(kind, generator)
+        if kind in self.prefetch_unused:
+            self.prefetch_unused[kind][generator].inc()
+        if kind == "data":
+            self.prefetch_unused_bytes[generator].inc(size_bytes)
+
+    def evicted(self, reason: str, size_bytes: int, generator: str | None) -> None:
+        """A block left the cache. `generator`: who had it fetched ahead, where nobody used it."""
+        self.evictions[reason].inc()
+        self.evicted_bytes[reason].inc(size_bytes)
+        if generator is not None:
+            self.prefetch_was_in_vain("data", generator, size_bytes)
 
     def predictor_is(self, current: str) -> None:
         """The predictor came into another state."""
         for name, gauge in self._predictor_states.items():
             gauge.set(name == current)
+
+    def predictor_restarted(self) -> None:
+        """It had ended, and is started again."""
+        self.faults["predictor"].inc()
+        self._restarts.inc()
+
+    def predictor_told(self, numbers: Mapping[str, float]) -> None:
+        """What the predictor's process says of itself."""
+        self._told.numbers = numbers
+
+    def stall_seconds(self) -> dict[str, float]:
+        """The time that programs' requests took which waited for the source, by what was asked for."""
+        waited = dict.fromkeys(("data", "attributes", "listing"), 0.0)
+        for operation in TIERED_OPERATIONS:
+            kind = {"read": "data", "readdir": "listing"}.get(operation, "attributes")
+            waited[kind] += sum(self.request[operation][tier].sum for tier in (Tier.SOURCE, Tier.JOINED))
+        return waited
+
+
+class _Stalls(Collector):
+    """Reads the stall seconds off the requests' histogram."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "llmfs_stall_seconds",
+            "Time of programs' requests that waited for the source, by what they asked for.",
+            labels=["kind"],
+        )
+        for kind, seconds in self._metrics.stall_seconds().items():
+            family.add_metric([kind], seconds)
+        yield family
+
+
+class _Told(Collector):
+    """What the predictor's process last told of itself. Its counters begin anew with it, as Prometheus expects."""
+
+    def __init__(self) -> None:
+        self.numbers: Mapping[str, float] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        for name, about in _PREDICTOR_COUNTERS.items():
+            yield CounterMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
+        for name, about in _PREDICTOR_GAUGES.items():
+            yield GaugeMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
+        loss = GaugeMetricFamily(
+            "llmfs_predictor_training_loss",
+            "Mean binary cross entropy on what the last training held out: of the network that it made (shadow), the"
+            " one in use (incumbent), the counts alone (prior). NaN before the first.",
+            labels=["model"],
+        )
+        for model in _LOSSES:
+            loss.add_metric([model], self.numbers.get(f"loss_{model}", float("nan")))
+        yield loss
+
+
+def _known(kind: str, generator: str) -> str:
+    return generator if generator in GENERATORS[kind] else OTHER
+
+
+def _by_generator(
+    counter: Counter, *more: str, kinds: Iterable[str] = ("data", "attributes", "listing")
+) -> dict[str, dict[str, Counter]]:
+    return {kind: {name: counter.labels(kind, name, *more) for name in GENERATORS[kind]} for kind in kinds}
+
+
+def _of_data(counter: Counter, *more: str) -> dict[str, Counter]:
+    return {name: counter.labels(name, *more) for name in GENERATORS["data"]}

@@ -4,6 +4,7 @@ The table is read off `llmfs.metrics.Metrics`, so it cannot say anything else th
 examples/prometheus/METRICS.md, which a test holds against what this prints.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric. `series` are the names that it has in Prometheus, without the `_created` of each."""
+    """One metric. `series` are the names that it has in Prometheus."""
 
     name: str
     kind: str
@@ -44,9 +45,7 @@ def markdown(table: list[Row]) -> str:
 
 
 def _registry() -> CollectorRegistry:
-    metrics = Metrics()
-    metrics.predictor_statistic("")  # its names are the predictor's own: a child shows that there is a label
-    return metrics.registry
+    return Metrics(os.getpid).registry
 
 
 def _row(metric: Metric) -> Row:
@@ -68,9 +67,16 @@ def _lines(table: list[Row]) -> Iterator[str]:
     yield "# The metrics of a mount"
     yield ""
     yield "`llmfs mount --metrics-port PORT` serves them at `http://127.0.0.1:PORT/metrics`; all count from the mount"
-    yield "on. A histogram's name is followed by `_bucket`, `_sum` and `_count`. Every counter and histogram also has a"
-    yield "`_created` series, the time it began. Reads that the kernel's page cache answers never reach llmfs and are"
-    yield "in none of these."
+    yield "on. A histogram's name is followed by `_bucket`, `_sum` and `_count`; native histograms are not served, for"
+    yield "the Python client has none. Reads that the kernel's page cache answers never reach llmfs and are in none of"
+    yield "these. Nor are they estimated: nothing that reaches llmfs tells their number."
+    yield ""
+    yield "Prefetching by generator: `sequential`, `scan` and `misses` are the mount's own rules, the others the"
+    yield "predictor's sources of candidates. Stall seconds are the time of requests that waited for the source; stall"
+    yield "seconds *saved* are an estimate: each thing that was fetched ahead and ready when a program asked for it"
+    yield "counts for one call on the source of its kind, at the running mean that such calls take at that time."
+    yield "It says too much where waits overlap or the source's bandwidth is the limit, too little where a prefetch"
+    yield "was late."
     yield ""
     yield "This page is printed by `python -m llmfs.metrics_table`."
     yield ""

@@ -23,7 +23,7 @@ from prometheus_client import start_http_server
 from llmfs import __version__
 from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
-from llmfs.blocks import BLOCK_BYTES, block_key, key_index, key_inode_id
+from llmfs.blocks import BLOCK_BYTES, block_key, key_generation, key_index, key_inode_id
 from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
@@ -101,9 +101,12 @@ class Mount:
         self._latest = LatestAccesses()
         self._token: trio.lowlevel.TrioToken | None = None
         self._requests = trio.CancelScope()
-        self.metrics = metrics = Metrics()
+        self._link: PredictorLink | None = None
+        self.metrics = metrics = Metrics(lambda: self._link.pid if self._link is not None else None)
         descriptors = _raise_descriptor_limit()
-        self._meta_store = Store(os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults.inc, expendable=RECORDS)
+        self._meta_store = Store(
+            os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults["records"].inc, expendable=RECORDS
+        )
         records = Records(self._meta_store, lambda: self.speed.is_inline)
         self.speed = SourceSpeed()
         try:
@@ -123,7 +126,7 @@ class Mount:
             os.fspath(cache_dir.blocks),
             (BLOCKS,),
             budget.blocks,
-            metrics.faults.inc,
+            metrics.faults["blocks"].inc,
             self._lost_blocks,
             indexed=BLOCKS,
         )
@@ -144,8 +147,7 @@ class Mount:
             metrics.revalidations.inc,
         )
         self.recorder = Recorder(self._take_batch)
-        self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc)
-        self._link: PredictorLink | None = None
+        self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc, metrics.faults["trace"].inc)
         self._predictor_state = config.predictor.value
         if config.predictor is Predictor.LEARNED:
             self._predictor_state = "loading"
@@ -160,7 +162,7 @@ class Mount:
                 self._predictor_is,
                 self._take_statistics,
                 metrics.accesses_dropped.inc,
-                metrics.predictor_restarts.inc,
+                metrics.predictor_restarted,
             )
         metrics.predictor_is(self._predictor_state)
 
@@ -184,6 +186,7 @@ class Mount:
                 self.prefetch_workers,
                 lambda: self.blocks.capacity_bytes,
                 self.metrics.prefetch_dropped.inc,
+                self.metrics.faults["prefetch"].inc,
                 self._listed_ahead,
             )
             upkeep = Upkeep(
@@ -282,7 +285,14 @@ class Mount:
         )
         metrics.cache_limit_bytes.set(self._config.cache_size_bytes)
         metrics.cache_bytes.set_function(lambda: self.blocks.used_bytes)
+        metrics.cache_capacity_bytes.set_function(lambda: self.blocks.capacity_bytes)
         metrics.cache_blocks.set_function(lambda: len(self.blocks))
+        metrics.cache_disk_free_bytes.set_function(self._disk_free_bytes)
+        metrics.cache_up["records"].set_function(lambda: not self._meta_store.is_down)
+        metrics.cache_up["blocks"].set_function(lambda: not self._block_store.is_down)
+        metrics.cache_bypassed.set_function(lambda: self.speed.is_fast)
+        metrics.source_up.set_function(lambda: self.source.is_attached and metrics.is_source_reachable)
+        metrics.source_stuck.set_function(lambda: self.demand.stuck + self.prefetch_workers.stuck)
         metrics.prefetch_queue.set_function(lambda: len(self.prefetcher))
         metrics.inodes.set_function(lambda: len(self.metadata.inodes))
         metrics.open_files.set_function(lambda: self.operations.open_handles)
@@ -295,6 +305,13 @@ class Mount:
         except OSError as error:
             raise MountError(f"cannot serve metrics on port {self._config.metrics_port}: {error.strerror}") from error
         return int(server.server_port)
+
+    def _disk_free_bytes(self) -> float:
+        try:
+            found = os.statvfs(self._config.cache_dir)
+        except OSError:
+            return float("nan")
+        return found.f_bavail * found.f_frsize
 
     def status(self) -> dict[str, Any]:
         """What `llmfs status` shows."""
@@ -315,7 +332,7 @@ class Mount:
                 "used_bytes": self.blocks.used_bytes,
                 "limit_bytes": self._config.cache_size_bytes,
                 "blocks": len(self.blocks),
-                "evictions": int(_value(self.metrics.evictions)),
+                "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
             },
         }
 
@@ -339,8 +356,8 @@ class Mount:
 
     # --- what the parts tell each other
 
-    def _observe_source(self, operation: str, seconds: float, failed: bool) -> None:
-        self.metrics.observe_source(operation, seconds, failed)
+    def _observe_source(self, operation: str, seconds: float, error: int) -> None:
+        self.metrics.observe_source(operation, seconds, error)
         self.speed.observe(operation, seconds)
 
     def _changed(self, inode: Inode) -> None:
@@ -350,36 +367,38 @@ class Mount:
             inode.kernel_generation = 0
             self.kernel.drop_data(inode.id)
 
-    def _metadata_prefetched(self, kind: str, was_late: bool) -> None:
-        if not was_late:
-            self.metrics.prefetch_issued[kind].inc()
-        elif kind in self.metrics.prefetch_late:
-            self.metrics.prefetch_late[kind].inc()
+    def _metadata_prefetched(self, kind: str, generator: str, was_late: bool) -> None:
+        if was_late:
+            self.metrics.prefetch_used(kind, generator, was_late=True)
+        else:
+            self.metrics.prefetched(kind, generator)
 
     def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
         self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())
         if generator is None:
+            self.metrics.demand_fetched_bytes.inc(size_bytes)
             return
-        self.metrics.prefetch_issued["data"].inc()
-        self.metrics.prefetch_issued_bytes.inc(size_bytes)
+        self.metrics.prefetched("data", generator, size_bytes)
         self.prefetcher.planning.fetched(size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
-        self.metrics.prefetch_used(was_late, size_bytes)
+        self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)
 
-    def _evicted(self, key: bytes, resident: Resident) -> None:
-        self.metrics.evicted(resident)
+    def _evicted(self, key: bytes, resident: Resident, reason: str) -> None:
         inode_id, offset = key_inode_id(key), key_index(key) * BLOCK_BYTES
+        inode = self.metadata.inodes.get(inode_id)
+        if reason == "capacity" and inode is not None and inode.generation != key_generation(key):
+            reason = "changed"
+        self.metrics.evicted(reason, resident.size_bytes, resident.generator)
         who, score = resident.generator or "", self._score(key)
         self._decisions.evicted(inode_id, who, offset, resident.size_bytes, score, time.time())
         if resident.generator is not None:
             self.prefetcher.wasted(resident.size_bytes)
-            inode = self.metadata.inodes.get(inode_id)
             if self._link is not None and inode is not None:
                 self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)
 
@@ -448,8 +467,7 @@ class Mount:
         self.metrics.predictor_is(state)
 
     def _take_statistics(self, numbers: dict[str, float]) -> None:
-        for name, number in numbers.items():
-            self.metrics.predictor_statistic(name).set(number)
+        self.metrics.predictor_told(numbers)
 
 
 def _raise_descriptor_limit() -> int:

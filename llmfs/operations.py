@@ -28,7 +28,7 @@ from llmfs.inodes import Inode, Listing
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
-from llmfs.metrics import Metrics
+from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
 from llmfs.recorder import Recorder
 from llmfs.source import Source
@@ -76,13 +76,18 @@ Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 
 def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
     """Time the handler, watch over its wait, and answer with an errno where it raises."""
+    is_tiered = operation in TIERED_OPERATIONS
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
         @functools.wraps(handler)
         async def answer(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> T:
             started_s = time.perf_counter()
+            tier = Tier.NONE
             try:
-                return await self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
+                answered = await self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
+                if is_tiered:
+                    tier = self._tier
+                return answered
             except FUSEError:
                 raise
             except OSError as error:
@@ -95,7 +100,7 @@ def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
                 self._metrics.request_error[operation].inc()
                 raise FUSEError(errno.EIO) from None
             finally:
-                self._metrics.request[operation].observe(time.perf_counter() - started_s)
+                self._metrics.request[operation][tier].observe(time.perf_counter() - started_s)
 
         return answer
 
@@ -141,6 +146,7 @@ class Operations(pyfuse3.Operations):
         self._cached_bytes = cached_bytes
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
+        self._tier = Tier.NONE  # of the request that is being answered: set after the last await, read before the next
         self._xattrs = xattrs
         self.enable_acl = source.has_access_lists
 
@@ -158,6 +164,7 @@ class Operations(pyfuse3.Operations):
         self._metrics.metadata[tier].inc()
         stream = self._recorder.stream_of(ctx.pid)
         path = self._recorder.child_of(directory, name)
+        self._tier = tier
         if inode is None:
             self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
             self._rules.absent(directory, tier)
@@ -195,6 +202,7 @@ class Operations(pyfuse3.Operations):
         if node.place is not None:
             self._rules.looked_up(*node.place, node, tier)
         self._metadata_used(node, tier)
+        self._tier = tier
         return self._attributes(node)
 
     async def _look_at_root(self) -> Tier:
@@ -248,6 +256,7 @@ class Operations(pyfuse3.Operations):
         target, tier = await self._metadata.target(node, self._demand)
         self._metrics.metadata[tier].inc()
         self._note(Op.READLINK, node, ctx, started_s, tier)
+        self._tier = tier
         return target
 
     @answers("access")
@@ -352,6 +361,7 @@ class Operations(pyfuse3.Operations):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         _, tier = await self._metadata.attributes(node, self._demand)
         self._metrics.metadata[tier].inc()
+        self._metadata_used(node, tier)
         handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
         if is_writing:
             if flags & os.O_TRUNC:
@@ -378,6 +388,7 @@ class Operations(pyfuse3.Operations):
             node.attributes.size,
             flags=FLAG_WRITE if is_writing else 0,
         )
+        self._tier = tier
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
     @answers("create")
@@ -407,6 +418,7 @@ class Operations(pyfuse3.Operations):
         if tier is Tier.CACHE:
             node.hits += 1
         self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
+        self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
     @answers("write")
@@ -500,9 +512,11 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         directory = handle.inode
+        tier = Tier.CACHE  # the handle has the listing
         if start_id == 0 or handle.listing is None:
             handle.listing, tier = await self._metadata.listing(directory, self._demand)
             self._metrics.metadata[tier].inc()
+            self._listing_used(handle.listing, tier)
             path = self._recorder.path_of(directory)
             self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
             self._rules.listed(directory)
@@ -512,6 +526,7 @@ class Operations(pyfuse3.Operations):
         for name, inode in ((b".", directory), (b"..", above))[position:]:
             position += 1
             if not pyfuse3.readdir_reply(token, name, self._attributes(inode), position):
+                self._tier = tier
                 return
         is_current = self._metadata.is_current(directory, handle.listing)
         name_time_s = self._metadata.time_to_live_s(directory) if is_current else 0.0
@@ -520,15 +535,16 @@ class Operations(pyfuse3.Operations):
             position += 1
             child = self._metadata.listed(directory, listed, is_current)
             if child is None:
-                child, _ = await self._metadata.lookup(directory, listed.name, self._demand)
+                child, tier = await self._metadata.lookup(directory, listed.name, self._demand)
                 if child is None:
                     continue  # it went since we listed
             entry = self._attributes(child)
             entry.entry_timeout = name_time_s
             # A bad guess at attributes is given no time at all: the kernel asks before it tells anybody.
             if not pyfuse3.readdir_reply(token, listed.name, entry, position):
-                return
+                break
             self._metadata.inodes.reference(child)
+        self._tier = tier
 
     @answers("releasedir")
     async def releasedir(self, fh: int) -> None:
@@ -598,10 +614,19 @@ class Operations(pyfuse3.Operations):
         self._recorder.record(op, tier, path, self._recorder.stream_of(ctx.pid), started_s)
 
     def _metadata_used(self, inode: Inode, tier: Tier) -> None:
-        if inode.is_prefetched:
-            inode.is_prefetched = False
+        generator = inode.prefetched_by
+        if generator is not None:
+            inode.prefetched_by = None
             if tier is Tier.CACHE:
-                self._metrics.prefetch_in_time["attributes"].inc()
+                self._metrics.prefetch_used("attributes", generator, was_late=False)
+            else:
+                self._metrics.prefetch_was_in_vain("attributes", generator)  # its time was up
+
+    def _listing_used(self, listing: Listing, tier: Tier) -> None:
+        generator = listing.prefetched_by
+        if generator is not None and tier is Tier.CACHE:
+            listing.prefetched_by = None
+            self._metrics.prefetch_used("listing", generator, was_late=False)
 
     def _entry(self, inode: Inode) -> EntryAttributes:
         """An answer by which the kernel takes a reference to the inode."""

@@ -32,12 +32,14 @@ class Prefetcher:
         workers: Workers,
         cache_bytes: Callable[[], int],
         on_dropped: Callable[[int], None],
+        on_fault: Callable[[], None],
         on_listing: Callable[[Inode], None],
     ) -> None:
         self._metadata = metadata
         self._content = content
         self._workers = workers
         self._on_dropped = on_dropped
+        self._on_fault = on_fault
         self._on_listing = on_listing
         self._work = trio.Event()
         self.planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
@@ -108,9 +110,11 @@ class Prefetcher:
                 await self._fetch(job)
             except OSError as error:
                 log.debug("prefetch of %s failed: %s", job.path, error)
+                self._on_fault()
                 self._on_dropped(1)
             except Exception:  # a bug of ours in what nobody asked for must not take the mount down
                 log.exception("prefetch of %s failed", job.path)
+                self._on_fault()
                 self._on_dropped(1)
 
     async def _fetch(self, job: Job[Inode]) -> None:
@@ -118,14 +122,14 @@ class Prefetcher:
         for name in job.path:
             if inode.children is None:
                 return
-            child, _ = await self._metadata.lookup(inode, name, self._workers, is_prefetch=True)
+            child, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
             if child is None:
                 return  # that it is absent is known now, which may be what was wanted
             inode = child
         if job.want is Want.LISTING and inode.attributes.is_directory:
-            await self._metadata.listing(inode, self._workers, is_prefetch=True)
+            await self._metadata.listing(inode, self._workers, job.generator)
             self._on_listing(inode)
         elif job.want is not Want.LISTING:
-            await self._metadata.attributes(inode, self._workers, is_prefetch=True)
+            await self._metadata.attributes(inode, self._workers, job.generator)
             if job.want is Want.DATA and inode.attributes.is_regular:
                 await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)

@@ -1,6 +1,6 @@
 """The slow directory: every system call that reaches it is made here.
 
-Blocking, to be called from worker threads (`workers.py`). Each call reports how long it took and whether it failed to
+Blocking, to be called from worker threads (`workers.py`). Each call reports how long it took and how it failed to
 `observe`, from which the latency histograms and the decision whether the source is worth caching are made. Errors are
 OSError with the source's own errno.
 """
@@ -22,8 +22,8 @@ from llmfs.inodes import ROOT_ID, Inode, ListedName
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[str, float, bool], None]
-"""operation, seconds, whether it failed"""
+Observe = Callable[[str, float, int], None]
+"""operation, seconds, the errno it failed with or 0"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
@@ -32,6 +32,9 @@ _NOW_NS = 10_000_000_000  # a request may have waited for a thread
 
 RETRY_S = 1.0
 _ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
+_ANSWERS = frozenset((errno.ENOENT, errno.ENODATA, errno.ENOTSUP))
+"""That a name or attribute is not there is an answer, not a fault."""
+
 _UNSEEN_ROOT = Attributes(stat.S_IFDIR | 0o700, 2, 0, 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0)
 
 _WITHOUT_DEFERRED_ERRORS = frozenset(("btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"))
@@ -147,13 +150,14 @@ class Source:
 
     def called(self, operation: str, seconds: float, error: BaseException | None) -> None:
         """A call ended, with or without an error."""
-        failed = error is not None
+        number = 0 if error is None else errno.EIO
         if isinstance(error, OSError):
-            # A name that is not there is an answer, not a fault.
-            failed = error.errno not in (errno.ENOENT, errno.ENODATA, errno.ENOTSUP)
-            if error.errno in _ROOT_IS_GONE:
+            number = error.errno or errno.EIO
+            if number in _ANSWERS:
+                number = 0
+            elif number in _ROOT_IS_GONE:
                 self._find_again()
-        self._observe(operation, seconds, failed)
+        self._observe(operation, seconds, number)
 
     # --- looking
 

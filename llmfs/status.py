@@ -1,5 +1,6 @@
 """What a mount tells of itself in `user.llmfs.status`, read off its metrics."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
@@ -17,25 +18,29 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
         "read_bytes": {name: _count(metrics.read_bytes[tier]) for tier, name in TIERS.items()},
         "lookups": {name: _count(metrics.metadata[tier]) for tier, name in TIERS.items()},
         "prefetch": {
-            "issued": _count(metrics.prefetch_issued["data"]),
-            "issued_bytes": _count(metrics.prefetch_issued_bytes),
-            "used_in_time": _count(metrics.prefetch_in_time["data"]),
-            "used_late": _count(metrics.prefetch_late["data"]),
-            "used_bytes": _count(metrics.prefetch_in_time_bytes) + _count(metrics.prefetch_late_bytes),
-            "unused": _count(metrics.prefetch_unused),
-            "unused_bytes": _count(metrics.prefetch_unused_bytes),
-            "attributes_issued": _count(metrics.prefetch_issued["attributes"]),
-            "attributes_used_in_time": _count(metrics.prefetch_in_time["attributes"]),
-            "attributes_used_late": _count(metrics.prefetch_late["attributes"]),
-            "listings_issued": _count(metrics.prefetch_issued["listing"]),
+            "issued": _sum(metrics.prefetch_issued["data"]),
+            "issued_bytes": _sum(metrics.prefetch_issued_bytes),
+            "used_in_time": _sum(metrics.prefetch_in_time["data"]),
+            "used_late": _sum(metrics.prefetch_late["data"]),
+            "used_bytes": _sum(metrics.prefetch_in_time_bytes) + _sum(metrics.prefetch_late_bytes),
+            "unused": _sum(metrics.prefetch_unused["data"]),
+            "unused_bytes": _sum(metrics.prefetch_unused_bytes),
+            "attributes_issued": _sum(metrics.prefetch_issued["attributes"]),
+            "attributes_used_in_time": _sum(metrics.prefetch_in_time["attributes"]),
+            "attributes_used_late": _sum(metrics.prefetch_late["attributes"]),
+            "listings_issued": _sum(metrics.prefetch_issued["listing"]),
             "dropped": _count(metrics.prefetch_dropped),
         },
         "source_calls": {
             "requests": source_requests,
             "latency_ms": round(1000 * source_seconds / source_requests, 3) if source_requests else 0.0,
-            "errors": sum(_count(metrics.source_error[operation]) for operation in SOURCE_OPERATIONS),
+            "errors": _sum(metrics.source_error),
         },
     }
+
+
+def _sum(counters: Mapping[str, Any]) -> int:
+    return sum(_count(counter) for counter in counters.values())
 
 
 def _count(counter: Any) -> int:

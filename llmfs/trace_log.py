@@ -24,11 +24,16 @@ class TraceLog:
     """The trace of a mount: bounded in memory and on disk, and nobody ever waits for it."""
 
     def __init__(
-        self, directory: "str | os.PathLike[str]", limit_bytes: int, on_dropped: Callable[[int], None]
+        self,
+        directory: "str | os.PathLike[str]",
+        limit_bytes: int,
+        on_dropped: Callable[[int], None],
+        on_fault: Callable[[], None],
     ) -> None:
         self._directory = directory
         self._limit_bytes = limit_bytes
         self._on_dropped = on_dropped
+        self._on_fault = on_fault
         self._lock = threading.Lock()
         self._waiting: list[Batch] = []
         self._waiting_records = 0
@@ -66,6 +71,7 @@ class TraceLog:
                     self._write(writer)
                 self._write(writer)
         except (OSError, TraceError) as error:
+            self._on_fault()
             log.warning("the trace is no longer written: %s", error)
             while not self._end.wait(GATHER_S):
                 self._take()

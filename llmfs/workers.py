@@ -51,6 +51,12 @@ class Workers:
         """Calls queued or running."""
         return self._busy
 
+    @property
+    def stuck(self) -> int:
+        """Calls that run for longer than `STUCK_S`. From any thread."""
+        since = time.monotonic() - STUCK_S
+        return sum(started < since for started in list(self._running.values()))
+
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `call(*args)` made in a thread; its exception is raised here.
 
@@ -89,11 +95,11 @@ class Workers:
         """Start a thread where a call would have to wait for one, up to the limit. Calls that hang do not count."""
         if self._queue.qsize() < self._threads - len(self._running):
             return False
-        if self._threads >= self._limit:
-            since = time.monotonic() - STUCK_S
-            stuck = sum(started < since for started in list(self._running.values()))
-            if self._threads - stuck >= self._limit or self._threads >= THREADS_AT_MOST:
-                return False
+        # The calls that hang are counted only where they matter.
+        if self._threads >= self._limit and self._threads - self.stuck >= self._limit:
+            return False
+        if self._threads >= THREADS_AT_MOST:
+            return False
         assert self._token is not None
         self._threads += 1
         name = f"{self._name}-{self._threads}"

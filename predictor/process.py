@@ -194,6 +194,13 @@ class Server:
             "training_seconds": self._training.seconds,
             "loss": self._training.loss,
         }
+        report = self._training.report
+        if report is not None:
+            self._statistics |= {
+                "loss_shadow": report.loss,
+                "loss_incumbent": report.loss_incumbent,
+                "loss_prior": report.loss_prior,
+            }
         self._send(["statistics", {**self._statistics, **self._engine.counters}])
 
     def _announce(self, name: str) -> None:

@@ -70,6 +70,8 @@ class TrainingChild:
         self.promotions = 0
         self.seconds = 0.0
         self.loss = 0.0
+        self.report: Report | None = None
+        """Of the last run that came to its end."""
 
     def tick(self, now_s: float, examples: Examples, is_idle: bool) -> NetworkRanker | None:
         """Starts what is due, ends what is done. A network means: use this one from now on."""
@@ -121,7 +123,7 @@ class TrainingChild:
         try:
             if status != 0:
                 raise ValueError(f"the trainer ended with status {status}")
-            report = Report(**json.loads((self._directory / REPORT).read_bytes()))
+            report = self.report = Report(**json.loads((self._directory / REPORT).read_bytes()))
             self.loss = min(report.loss, report.loss_incumbent)
             if not report.is_better:
                 log.info(

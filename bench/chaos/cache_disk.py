@@ -37,7 +37,7 @@ def cache_disk(task: Task) -> Result:
                 wrong = [name for name in names if (daemon.mountpoint / name).read_bytes() != content(name)]
                 result.check(not wrong, f"{trouble.__doc__}: {len(wrong)} files are wrong")
                 result.check(is_alive(daemon.pid), f"{trouble.__doc__}: the daemon has ended")
-                result.figures[f"faults, {trouble.__doc__}"] = daemon.metric("llmfs_cache_faults_total")
+                result.figures[f"faults, {trouble.__doc__}"] = daemon.metric("llmfs_faults_total", "blocks")
                 _again(daemon, trouble.__doc__ or "", names, result)
         _read_only(task, slow, result)
     return result

@@ -64,7 +64,7 @@ def _round(number: int, load_s: float, daemon: Daemon, backing: Path, result: Re
         same = (mount / name).read_bytes() == (backing / name).read_bytes()
         check(same, f"{name} is another one through the mount")
     check(daemon.metric("llmfs_cache_corrupt_blocks_total") == 0, "a damaged block")
-    check(daemon.metric("llmfs_cache_faults_total") == 0, "a fault of the cache")
+    check(daemon.metric("llmfs_faults_total", "blocks") == 0, "a fault of the cache")
 
 
 def kill_predictor(task: Task) -> Result:

@@ -113,12 +113,13 @@ class Daemon:
         assert isinstance(answer, dict)
         return answer
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+    def metric(self, name: str, part: str = "") -> float:
+        """The sum of a metric over its labels, or of those of one part."""
         url = f"http://127.0.0.1:{self.status()['metrics_port']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+        of_name = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in of_name if not part or f'part="{part}"' in line)
 
     def log(self) -> str:
         try:

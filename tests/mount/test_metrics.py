@@ -38,7 +38,12 @@ def test_counters_move_as_reads_happen(world: World) -> None:
     assert sum(served.values()) >= 500_000 and served["source"] > 0
     assert moved("llmfs_reads_total", tier="source") > 0
     assert moved("llmfs_source_duration_seconds_count", operation="read") > 0
-    assert moved("llmfs_request_duration_seconds_count", operation="read") > 0
+    assert moved("llmfs_request_duration_seconds_count", operation="read", tier="source") > 0
+    assert (
+        moved("llmfs_stall_seconds_total", kind="data") > 0
+        and moved("llmfs_stall_seconds_total", kind="attributes") > 0
+    )
+    assert moved("llmfs_demand_fetched_bytes_total") >= 500_000
     assert moved("llmfs_cache_bytes") >= 500_000 and moved("llmfs_cache_blocks") == 4
     assert moved("llmfs_accesses_total") > 0
     drop_pages(m / "f")
@@ -46,12 +51,39 @@ def test_counters_move_as_reads_happen(world: World) -> None:
     warm = samples(m)
     key = ("llmfs_read_bytes_total", (("tier", "cache"),))
     assert warm[key] - cold[key] >= 500_000
-    key = ("llmfs_read_bytes_total", (("tier", "source"),))
-    assert warm[key] == cold[key]
+    for key in (("llmfs_read_bytes_total", (("tier", "source"),)), ("llmfs_stall_seconds_total", (("kind", "data"),))):
+        assert warm[key] == cold[key]
+    key = ("llmfs_request_duration_seconds_count", (("operation", "read"), ("tier", "cache")))
+    assert warm[key] > cold[key]
     (m / "g").write_bytes(b"x" * 1000)
     assert value(m, "llmfs_written_bytes_total") == 1000
     status = m.status()
     assert status["read_bytes"]["cache"] >= 500_000 and status["source_calls"]["requests"] > 0
+
+
+def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
+    (world.backing / "d").mkdir()
+    for number in range(40):
+        (world.backing / "d" / f"f{number:02}").write_bytes(os.urandom(300_000))
+    m = world.mount("--predictor", "sequential", "--metrics-port", "0", source=world.slow_source())
+    for name in os.listdir(m / "d"):  # in the order of the directory, as find and du do
+        os.stat(m / "d" / name)
+        (m / "d" / name).read_bytes()
+    now = samples(m)
+
+    def total(name: str, **labels: str) -> float:
+        wanted = labels.items()
+        return sum(value for (each, has), value in now.items() if each == name and wanted <= dict(has).items())
+
+    for kind, generator in (("data", "sequential"), ("attributes", "scan")):
+        issued = total("llmfs_prefetch_issued_total", kind=kind, generator=generator)
+        in_time = total("llmfs_prefetch_used_total", kind=kind, generator=generator, timeliness="in_time")
+        late = total("llmfs_prefetch_used_total", kind=kind, generator=generator, timeliness="late")
+        assert issued > 0 and 0 < in_time + late <= issued, (kind, issued, in_time, late)
+        assert total("llmfs_prefetch_issued_total", kind=kind) == issued, "nobody else prefetches"
+        saved_s = total("llmfs_stall_saved_seconds_total", kind=kind, generator=generator)
+        assert (saved_s > 0) == (in_time > 0)
+    assert total("llmfs_prefetch_used_bytes_total") <= total("llmfs_prefetch_issued_bytes_total")
 
 
 def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:
@@ -59,7 +91,7 @@ def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:
     families = list(text_string_to_metric_families(m.metrics_text()))
     assert len(families) > 25
     for family in families:
-        assert family.name.startswith("llmfs"), family.name
+        assert family.name.startswith(("llmfs_", "process_")) or family.name == "llmfs", family.name
         assert family.documentation and family.type != "unknown", family.name
 
 
