@@ -17,8 +17,8 @@ class PlanItem:
     """One thing to prefetch.
 
     `path` is relative to the source. `offset` and `length` are bytes and matter for DATA alone; a length of 0 means
-    "to the end of the file". `score` is the calibrated probability that the thing is used soon, and `horizon` says when:
-    within so many visits of its program, or about so many from now where the network tells. `generator` names the
+    "to the end of the file". `score` is the calibrated probability that the thing is used soon, and `horizon` says
+    when: within so many visits of its program, or about so many from now where the network tells. `generator` names the
     candidate source that proposed it, for metrics and `explain`.
     """
 
