@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import llmfs
+from llmfs import service
 from llmfs.commands import cache, doctor, explain, learning, mount, status, upkeep
 from llmfs.errors import LlmfsError, one_line
 
@@ -77,7 +78,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"llmfs: {one_line(message)}", file=sys.stderr)
+    priority = "<3>" if service.is_journal(2) else ""
+    print(f"{priority}llmfs: {one_line(message)}", file=sys.stderr)
 
 
 def _help_for(error: Any) -> str:

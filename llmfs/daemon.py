@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 
+from llmfs import service
 from llmfs.errors import LlmfsError, MountError, one_line, show
 
 LOG_BYTES = 1 << 20
@@ -46,7 +47,7 @@ def serve_in_foreground(serve: Serve) -> None:
     Raises what `serve` raises before the mount is ready, and a DaemonError where it breaks down later.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    handler.setFormatter(service.JournalFormatter() if service.is_journal(2) else logging.Formatter(_LOG_FORMAT))
     _log_to(handler)
     _say_what_kills()
     is_ready = False
@@ -54,6 +55,7 @@ def serve_in_foreground(serve: Serve) -> None:
     def ready() -> None:
         nonlocal is_ready
         is_ready = True
+        service.notify("READY=1")
 
     try:
         with _unwrapped():
@@ -123,6 +125,13 @@ def _run_child(serve: Serve, log: Path, to_parent: int) -> None:
         with contextlib.suppress(Exception):
             logging.shutdown()
         os._exit(status)
+
+
+def reopen_log() -> None:
+    """Has the log of a mount in the background go on in a new file, where somebody moved the old one away."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _LogFile):
+            handler.reopen()
 
 
 def _say_what_kills() -> None:
@@ -217,6 +226,16 @@ class _LogFile(logging.handlers.RotatingFileHandler):
             errors="backslashreplace",
             opener=lambda path, flags: os.open(path, flags, 0o600),
         )
+
+    def reopen(self) -> None:
+        self.acquire()
+        try:
+            if self.stream is not None:
+                self.stream.close()
+            self.stream = self._open()
+            self._take_stderr()
+        finally:
+            self.release()
 
     def _take_stderr(self) -> None:
         if self.stream is not None:

@@ -6,6 +6,7 @@ predictor -> plan -> prefetcher -> cache).
 """
 
 import contextlib
+import dataclasses
 import gc
 import json
 import logging
@@ -20,7 +21,7 @@ import pyfuse3
 import trio
 from prometheus_client import start_http_server
 
-from llmfs import __version__
+from llmfs import __version__, service
 from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, block_key, key_generation, key_index, key_inode_id
@@ -29,9 +30,9 @@ from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
 from llmfs.control_server import ControlServer
-from llmfs.daemon import complaints_of_libraries
+from llmfs.daemon import complaints_of_libraries, reopen_log
 from llmfs.decisions import Decisions
-from llmfs.errors import MountError
+from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
@@ -74,15 +75,15 @@ DESCRIPTORS_KEPT_BACK = 512
 """For LMDB, sockets, handles open for writing; the rest of the limit is for descriptors of the source."""
 
 
-def serve(config: MountConfig, on_ready: Callable[[], None]) -> None:
-    """Mount and serve until unmounted or SIGTERM/SIGINT.
+def serve(config: MountConfig, on_ready: Callable[[], None], reread: Callable[[], MountConfig] | None = None) -> None:
+    """Mount and serve until unmounted or SIGTERM/SIGINT. On SIGHUP `reread` says what the configuration is now.
 
     Calls `on_ready` once, when the mount answers. Raises MountError with one clear line when it cannot mount, and
     CacheError where the cache directory cannot be used.
     """
     os.umask(0)  # the kernel has applied the caller's
     with CacheDir.open(config) as cache_dir:
-        mount = Mount(config, cache_dir)
+        mount = Mount(config, cache_dir, reread)
         try:
             trio.run(mount.run, on_ready, restrict_keyboard_interrupt_to_checkpoints=True)
         finally:
@@ -92,8 +93,11 @@ def serve(config: MountConfig, on_ready: Callable[[], None]) -> None:
 class Mount:
     """One mounted file system and all its parts."""
 
-    def __init__(self, config: MountConfig, cache_dir: CacheDir) -> None:
+    def __init__(
+        self, config: MountConfig, cache_dir: CacheDir, reread: Callable[[], MountConfig] | None = None
+    ) -> None:
         self._config = config
+        self._reread = reread
         self._started = time.monotonic()
         self._budget = budget = Budget.of(config.cache_size_bytes)
         self._scores: Recent[int, float] = Recent(IDLE_INODES // 2)
@@ -220,6 +224,7 @@ class Mount:
                 nursery.start_soon(self.demand.tend)
                 nursery.start_soon(self.prefetch_workers.tend)
                 nursery.start_soon(self._stop_on_signal)
+                nursery.start_soon(self._reload_on_signal)
                 nursery.start_soon(self._control(upkeep).run)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
@@ -270,9 +275,36 @@ class Mount:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 log.info("asked to stop: unmounting")
+                service.notify("STOPPING=1")
                 pyfuse3.terminate()
                 await trio.sleep(STOP_GRACE_S)
                 self._requests.cancel()
+
+    async def _reload_on_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                if os.isatty(2):  # in the foreground, whose terminal was closed
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                service.reloading()
+                reopen_log()
+                try:
+                    if self._reread is not None:
+                        self._take_config(await trio.to_thread.run_sync(self._reread))
+                except (LlmfsError, OSError) as error:
+                    log.warning("not reloaded: %s", error)
+                service.notify("READY=1")
+
+    def _take_config(self, config: MountConfig) -> None:
+        """Goes by another configuration from now on, as far as that can be done while mounted."""
+        self.patience.timeout_s = config.source_timeout_s
+        self._config = dataclasses.replace(self._config, source_timeout_s=config.source_timeout_s)
+        ours = dataclasses.asdict(self._config)
+        changed = [name for name, value in dataclasses.asdict(config).items() if value != ours[name]]
+        if changed:
+            log.warning("reloaded; takes another mount: %s", ", ".join(changed))
+        else:
+            log.info("reloaded")
 
     def _start_metrics(self) -> int | None:
         metrics = self.metrics

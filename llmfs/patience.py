@@ -44,7 +44,7 @@ class Patience:
 
     def __init__(self, source_timeout_s: float | None, is_needed: Callable[[], bool] = lambda: True) -> None:
         """`source_timeout_s`: how long a request may wait for the source; None: for ever."""
-        self._timeout_s = source_timeout_s
+        self.timeout_s = source_timeout_s
         self._is_needed = is_needed
         self._waits: dict[_Wait, None] = {}
 
@@ -70,7 +70,7 @@ class Patience:
                 age_s = now_s - wait.started_s
                 if age_s < LOOK_AFTER_S:
                     break  # they are in the order of their arrival
-                if self._timeout_s is not None and age_s > self._timeout_s:
+                if self.timeout_s is not None and age_s > self.timeout_s:
                     wait.errno = errno.ETIMEDOUT
                 elif has_deadly_signal(wait.pid):
                     wait.errno = errno.EINTR

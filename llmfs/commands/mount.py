@@ -93,11 +93,15 @@ def mount(
         source_timeout=source_timeout,
         offline=offline,
     ).over(settings.read_options(options or []))
-    if config is not None:
-        said = said.over(settings.read_file(config, real_source))
-    resolved = settings.mount_config(real_source, real_mountpoint, said)
+    file = str(settings.absolute(config)) if config is not None else None  # a daemon has another working directory
+
+    def read() -> MountConfig:
+        merged = said if file is None else said.over(settings.read_file(file, real_source))
+        return settings.mount_config(real_source, real_mountpoint, merged)
+
+    resolved = read()
     preflight.check(resolved)
-    _serve(resolved, foreground=foreground)
+    _serve(resolved, read, foreground=foreground)
 
 
 def umount(
@@ -108,7 +112,7 @@ def umount(
     print(mounts.unmount(mountpoint, lazy=lazy))
 
 
-def _serve(config: MountConfig, *, foreground: bool) -> None:
+def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground: bool) -> None:
     cache = CacheDir(config.cache_dir)
     made = cache.prepare(config.source)
 
@@ -118,7 +122,7 @@ def _serve(config: MountConfig, *, foreground: bool) -> None:
             _log.info("llmfs %s: %s is mounted at %s", llmfs.__version__, *where)
             on_ready()
 
-        _load_serve()(config, ready)
+        _load_serve()(config, ready, reread)
 
     try:
         if foreground:
@@ -133,7 +137,7 @@ def _serve(config: MountConfig, *, foreground: bool) -> None:
         raise
 
 
-def _load_serve() -> Callable[[MountConfig, Callable[[], None]], None]:
+def _load_serve() -> Callable[[MountConfig, Callable[[], None], Callable[[], MountConfig]], None]:
     """The file system, loaded where it will run: it brings what may start threads."""
     try:
         from llmfs.mount import serve

@@ -20,7 +20,7 @@ from llmfs.daemon import complaints_of_libraries
 from llmfs.errors import MountError
 
 
-def serve(config: MountConfig, on_ready: Callable[[], None]) -> None:
+def serve(config: MountConfig, on_ready: Callable[[], None], reread: Callable[[], MountConfig]) -> None:
     match os.environ.get("STUB", "serve"):
         case "refuse":
             raise MountError("the stub\nrefuses")

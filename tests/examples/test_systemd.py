@@ -4,13 +4,15 @@ Its commands are carried out here as systemd would, without systemd: this holds 
 """
 
 import configparser
+import contextlib
 import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,7 @@ class Service:
         self.mountpoint = world.root / "mount point"
         self.mountpoint.mkdir()
         self._world = world
+        self._notify_socket = str(world.root / "notify")
         self._settings = {
             "SOURCE": str(world.backing),
             "MOUNTPOINT": str(self.mountpoint),
@@ -54,8 +57,26 @@ class Service:
         self.daemon: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.daemon = subprocess.Popen(self._arguments("ExecStart"), env=self._environment())
-        self._run("ExecStartPost")
+        with self._told() as told:
+            self.daemon = subprocess.Popen(self._arguments("ExecStart"), env=self._environment())
+            assert told() == "READY=1"
+
+    def reload(self) -> list[str]:
+        """What it tells meanwhile."""
+        assert self.daemon is not None
+        with self._told() as told:
+            subprocess.run([*self._arguments("ExecReload")[:-1], str(self.daemon.pid)], check=True, timeout=30)
+            return [told(), told()]
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[Callable[[], str]]:
+        """What arrives at the socket of systemd's that Type=notify is about."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+            notifications.settimeout(30)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._notify_socket)
+            notifications.bind(self._notify_socket)
+            yield lambda: notifications.recv(1000).decode()
 
     def stop(self) -> None:
         assert self.daemon is not None
@@ -73,7 +94,7 @@ class Service:
         subprocess.run(self._arguments(directive), env=self._environment() | more, check=True, timeout=30)
 
     def _environment(self) -> dict[str, str]:
-        return self._world.environment(self._settings)
+        return self._world.environment({**self._settings, "NOTIFY_SOCKET": self._notify_socket})
 
     def _arguments(self, directive: str) -> list[str]:
         text = directives()[directive].replace("%C", str(self._world.root)).replace("%i", "name")
@@ -107,6 +128,14 @@ def test_unit_mounts_and_unmounts(service: Service, files: list[Path]) -> None:
     assert (service.mountpoint / files[0].name).read_bytes() == files[0].read_bytes()
     service.stop()
     assert not os.listdir(service.mountpoint)
+
+
+@needs_fuse
+def test_unit_reloads(service: Service) -> None:
+    service.start()
+    reloading, ready = service.reload()
+    assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=") and ready == "READY=1"
+    service.stop()
 
 
 @needs_fuse
