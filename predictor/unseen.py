@@ -1,12 +1,14 @@
 """What to expect of names that were never seen: by their class, their templates, and the company they lie in.
 
-Tables of what followed what say nothing on a first run. Three sources do, each learned online from other names:
+Tables of what followed what say nothing on a first run. Four sources do, each learned online from other names:
 
     class     a file like those that such programs read whole is looked up      -> its bytes
     derived   `x.py` is visited, and `__pycache__/x.cpython-311.pyc` came after  -> that name, and its bytes
               its like
     cohort    the first modules of a package are read, of such packages most     -> the others, and the names that are
               modules are read                                                      asked for on the way to them
+    run       a directory is walked in order                                     -> the names to come, and the bytes of
+                                                                                    files if files are read
 
 They propose directly, beside the ranked candidates, because they come in dozens. How often each source's proposals of
 that probability came true in fact is counted (predictor.tracker) and taken for half of the probability: a source that
@@ -19,9 +21,11 @@ from predictor.candidates.cohort import FOLDERS, Cohorts
 from predictor.candidates.derived import Derived
 from predictor.candidates.directory import Directories, extension_of
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, History
-from predictor.candidates.usage import Usage
+from predictor.candidates.runs import Runs
+from predictor.candidates.usage import HEAD_BYTES, Usage
 from predictor.events import PathTable
 from predictor.ranges import Ranges
+from predictor.recent import Recent
 from predictor.streams import StreamState
 from predictor.tracker import Cell, Prior
 
@@ -33,14 +37,20 @@ COHORT_MIN = 0.7
 COMPANION_MIN = 0.6
 LISTING_MIN = 0.4
 """A listing is one request and no bytes, and answers for all the names that are looked for there in vain."""
+RUN_BELIEVED = 0.85
+RUN_MIN = 0.6
+WALK_MIN = 0.3
 WAITING_MAX = 256
+UNLISTED_MAX = 4096
+LISTED = -1
+"""Stands for a first name where the listing was asked for."""
 
 Proposal = tuple[int, int, Ranges, float, str, Cell | None]
 """(path, flags, ranges, probability, generator, the cell that counts whether it came true)."""
 
 
 class Unseen:
-    """The three sources together."""
+    """The four sources together."""
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Unseen:
         self.usage = Usage()
         self.derived = Derived(paths)
         self.cohorts = Cohorts(paths, directories)
+        self.runs = Runs(paths, directories)
         self._paths = paths
         self._history = history
         self._directories = directories
@@ -60,10 +71,13 @@ class Unseen:
         self._prior = prior
         self._waiting: dict[int, tuple[StreamState, int]] = {}  # directory being listed -> for whom, the file read
         self._listing: dict[int, StreamState] = {}  # directory that a program lists -> the program
+        self._first: Recent[int, int] = Recent(UNLISTED_MAX)  # directory -> the name visited first, or LISTED
 
     def begin_session(self) -> None:
         """Nothing is under way."""
         self.cohorts.settle()
+        self.runs.clear()
+        self._first = Recent(UNLISTED_MAX)
         self._waiting.clear()
         self._listing.clear()
 
@@ -96,6 +110,9 @@ class Unseen:
                 del self._listing[next(iter(self._listing))]
         if stream.follower.is_confident:
             return
+        if not flags & ABSENT and path:
+            yield from self._list_early(path)
+            yield from self._run(stream, path, self.runs.visit(path), is_read=False)
         if not flags & (ABSENT | LISTING):
             yield from self._by_class(stream, path)
         for other, chance in self.derived.after(stream.command, path, is_absent, DERIVED_MIN):
@@ -108,7 +125,7 @@ class Unseen:
     def read(self, stream: StreamState, path: int) -> Iterator[Proposal]:
         """A file was read, for the first time in its visit."""
         self.cohorts.use(stream.command, stream.group.visits, path)
-        if stream.follower.is_confident:
+        if stream.follower.is_confident and self._was_read(stream, path):
             return
         if self.cohorts.needs_listing(stream.command, path):
             parent = self._paths.parent(path)
@@ -117,6 +134,7 @@ class Unseen:
                 del self._waiting[next(iter(self._waiting))]
             yield parent, LISTING, (), CLASS_MIN, "cohort", None
         yield from self._cohort(stream, path)
+        yield from self._run(stream, path, self.runs.read(path), is_read=True)
 
     def listed(self, directory: int) -> Iterator[Proposal]:
         """A directory's names are known."""
@@ -131,6 +149,44 @@ class Unseen:
                 if chance >= LISTING_MIN:
                     for folder in folders:
                         yield folder, LISTING, (), chance, "cohort", cell
+
+    def _was_read(self, stream: StreamState, path: int) -> bool:
+        """Whether the past that the stream repeats read this file too: it may only have looked at it."""
+        old = stream.matched.get(stream.recent.get(path, 0))
+        if old is None or old not in self._history:
+            return True
+        return bool(self._history.flags[old % self._history.capacity] & DATA)
+
+    def _list_early(self, path: int) -> Iterator[Proposal]:
+        """With the second of its names a directory is worth its listing: what is absent, and what comes next."""
+        parent = self._paths.parent(path)
+        directory = self._directories.find(parent)
+        if directory is not None and directory.listed:
+            return
+        first = self._first.get(parent)
+        if first is None:
+            self._first[parent] = path
+        elif first not in (path, LISTED):
+            self._first[parent] = LISTED
+            yield parent, LISTING, (), CLASS_MIN, "walk", None
+
+    def _run(self, stream: StreamState, path: int, ahead: list[int], is_read: bool) -> Iterator[Proposal]:
+        """What a walk comes to: bytes of files where files are read, names where they are looked at."""
+        if not ahead:
+            return
+        kind = "run" if is_read else "walk"
+        cell, chance = self._judged(kind, RUN_BELIEVED)
+        if chance < (RUN_MIN if is_read else WALK_MIN):
+            return
+        directory = self._directories.find(self._paths.parent(path))
+        is_whole = directory is not None and directory.whole > 0
+        for other in ahead:
+            if other in stream.recent:
+                continue
+            ranges: Ranges = ()
+            if is_read:
+                ranges = self._last_read(other) or ((0, 0 if is_whole else HEAD_BYTES),)
+            yield other, DATA if ranges else ATTRIBUTES, ranges, chance, kind, cell
 
     def _by_class(self, stream: StreamState, path: int) -> Iterator[Proposal]:
         chance = self.usage.chance(stream.command, extension_of(self._paths.name(path)))
@@ -165,11 +221,15 @@ class Unseen:
 
     def _ranges(self, command: int, path: int) -> Ranges:
         """What was read of it last, or else what is read of its like."""
+        extension = extension_of(self._paths.name(path))
+        return self._last_read(path) or self.usage.ranges(command, extension, self._sizes.get(path, 0))
+
+    def _last_read(self, path: int) -> Ranges:
         for place in self._history.latest(path):
             slot = place % self._history.capacity
             if self._history.flags[slot] & DATA:
                 return self._history.ranges[slot]
-        return self.usage.ranges(command, extension_of(self._paths.name(path)), self._sizes.get(path, 0))
+        return ()
 
     def _may_exist(self, path: int) -> bool:
         """False where its directory's listing says that it does not."""

@@ -22,7 +22,7 @@ from predictor.events import PathTable
 
 NAMES_MAX = 1 << 16
 DIRECTORIES_MAX = 2048
-SIBLINGS = 4
+SIBLINGS = 8
 NUMBERED = 4
 UNREAD = 32
 
