@@ -105,6 +105,17 @@ class Descriptors:
             descriptor, inode.reader_fd = inode.reader_fd, None
             self._doom(descriptor)
 
+    def renew(self, inode: Inode, descriptor: Descriptor) -> None:
+        """A server has forgotten what we hold, as NFS's do: the next use opens it by name, unless it has lost that."""
+        with self._lock:
+            if inode.reader_fd is descriptor:
+                inode.reader_fd = None
+            elif inode.path_fd is descriptor and inode is not self._root and not inode.is_kept:
+                inode.path_fd = None
+            else:
+                return
+            descriptor.is_doomed = True  # it is closed when the last who uses it gives it back
+
     def forget(self, inode: Inode) -> None:
         """Close what the inode holds, at once or when its last user is done."""
         with self._lock:
@@ -253,5 +264,7 @@ class _Use:
             self._descriptor = descriptors.pin_path(inode)
         return self._descriptor.fd
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError) and error.errno == errno.ESTALE:
+            self._descriptors.renew(self._inode, self._descriptor)
         self._descriptors.release(self._inode, self._descriptor, self._is_reader)

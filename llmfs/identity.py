@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_CAP_SYS_ADMIN = 1 << 21
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159}.get(os.uname().machine)
 
 
@@ -25,14 +26,19 @@ class Caller:
 
     def groups(self) -> tuple[int, ...]:
         """The supplementary groups, from /proc; none where the process is gone."""
+        return tuple(int(group) for group in self._status("Groups:"))
+
+    def may_administer(self) -> bool:
+        """Whether this is root with CAP_SYS_ADMIN; in a user namespace of its own or gone it is not."""
+        return self.uid == 0 and any(int(mask, 16) & _CAP_SYS_ADMIN for mask in self._status("CapEff:"))
+
+    def _status(self, field: str) -> list[str]:
+        """The words of a line of /proc/PID/status, see proc(5)."""
         try:
             with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:
-                for line in status:
-                    if line.startswith("Groups:"):
-                        return tuple(int(group) for group in line.split()[1:])
-        except (OSError, ValueError):
-            pass
-        return ()
+                return next((line.split()[1:] for line in status if line.startswith(field)), [])
+        except OSError:
+            return []
 
 
 _is_root = os.geteuid() == 0

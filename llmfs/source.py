@@ -426,7 +426,12 @@ class Source:
 
     def listxattr(self, inode: Inode, caller: Caller | None) -> list[bytes]:
         with self._timed("listxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
-            return [os.fsencode(name) for name in os.listxattr(f"/proc/self/fd/{fd}")]
+            names = [os.fsencode(name) for name in os.listxattr(f"/proc/self/fd/{fd}")]
+        # The kernel checks who gets and sets trusted.*, but leaves it to the file system to whom they are listed, and
+        # acting as somebody takes no CAP_SYS_ADMIN away.
+        if caller is not None and any(name.startswith(b"trusted.") for name in names) and not caller.may_administer():
+            return [name for name in names if not name.startswith(b"trusted.")]
+        return names
 
     def setxattr(self, inode: Inode, name: bytes, value: bytes, caller: Caller | None) -> None:
         with self._timed("setxattr"), self.descriptors.path(inode) as fd, acting_as(caller):

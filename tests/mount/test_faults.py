@@ -208,3 +208,36 @@ def test_mount_goes_on_where_a_hundred_reads_hang(m: Mounted, slow: SlowDir, wor
         slow.heal()
         reader.kill()
         reader.wait(30)
+
+
+@pytest.mark.parametrize("operations", [["read"], ["lookup", "getattr"], ["open"]], ids="+".join)
+def test_stale_handle_reaches_the_program_as_such_and_does_not_outlast_the_fault(
+    m: Mounted, slow: SlowDir, data: bytes, operations: list[str]
+) -> None:
+    """As of NFS, whose server may have forgotten what a client holds; other files have nothing to do with it."""
+    slow.fail(operations, errno.ESTALE, name_contains="bad")
+    for _ in range(2):
+        with pytest.raises(OSError) as caught:
+            (m / "bad").read_bytes()
+        # The kernel below us makes EIO of any error of a page that it reads ahead.
+        assert caught.value.errno in ((errno.ESTALE, errno.EIO) if operations == ["read"] else (errno.ESTALE,))
+        assert (m / "good").read_bytes() == data
+        assert sorted(os.listdir(m.path)) == ["bad", "good", "other"]
+    slow.heal()
+    assert (m / "bad").read_bytes() == data
+    assert os.stat(m / "bad").st_size == len(data)
+
+
+def test_open_file_that_went_stale_is_read_on_when_the_fault_is_over(m: Mounted, slow: SlowDir, data: bytes) -> None:
+    fd = os.open(m / "bad", os.O_RDONLY)
+    try:
+        assert os.pread(fd, 4096, 0) == data[:4096]
+        slow.fail(["read"], errno.ESTALE, name_contains="bad")
+        with pytest.raises(OSError) as caught:
+            os.pread(fd, 4096, 300_000)
+        assert caught.value.errno in (errno.ESTALE, errno.EIO)
+        assert os.pread(fd, 4096, 0) == data[:4096]  # cached
+        slow.heal()
+        assert os.pread(fd, 400_000, 0) == data
+    finally:
+        os.close(fd)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import json
 import mmap
 import os
 import stat
@@ -643,6 +644,52 @@ def test_other_users_make_what_is_theirs_and_are_refused_the_rest(world: World) 
     assert os.lstat(world.backing / "open" / "dir").st_gid == 4321
     assert os.lstat(world.backing / "open" / "mine").st_gid == os.lstat(m / "open" / "mine").st_gid == 7777
     assert os.lstat(world.backing / "setgid" / "inherits").st_gid == 7777
+
+
+@needs_root
+def test_trusted_attributes_are_roots_alone(world: World) -> None:
+    """As trusted.* is on the source: root sets, gets and lists them, others neither get nor see them (xattr(7))."""
+    for directory in (world.root, *world.root.parents[:3]):
+        os.chmod(directory, os.stat(directory).st_mode | 0o011)
+    os.chmod(world.backing, 0o755)
+    (world.backing / "f").write_bytes(b"x")
+    os.chmod(world.backing / "f", 0o666)
+    try:
+        os.setxattr(world.backing / "f", "trusted.source", b"1")
+        os.setxattr(world.backing / "f", "user.x", b"2")
+    except OSError:
+        pytest.skip("no trusted.* and user.* attributes here")
+    m = world.mount("-o", "allow_other", "--predictor", "off")
+    os.setxattr(m / "f", "trusted.mount", b"3\0\xff")
+    as_root = {name: os.getxattr(m / "f", name) for name in os.listxattr(m / "f")}
+    assert as_root == {name: os.getxattr(world.backing / "f", name) for name in os.listxattr(world.backing / "f")}
+    assert as_root == {"trusted.source": b"1", "trusted.mount": b"3\0\xff", "user.x": b"2"}
+    code = textwrap.dedent("""
+        import json, os, sys
+        f, uid = sys.argv[1], int(sys.argv[2])
+        os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+        def said(call, *args):
+            try: return repr(call(*args))
+            except OSError as error: return error.errno
+        print(json.dumps([sorted(os.listxattr(f)), said(os.getxattr, f, "trusted.source"),
+            said(os.setxattr, f, "trusted.new", b"x"), said(os.removexattr, f, "trusted.source")]))
+    """)
+    cap_sys_admin, pr_capbset_drop = 21, 24
+    for uid in ("1234", "0"):  # and root who may not administer
+        through, directly = (
+            subprocess.run(
+                [sys.executable, "-c", code, at, uid],
+                check=True,
+                timeout=30,
+                stdout=subprocess.PIPE,
+                preexec_fn=lambda: _libc.prctl(pr_capbset_drop, cap_sys_admin, 0, 0, 0),
+            ).stdout
+            for at in (m / "f", world.backing / "f")
+        )
+        assert through == directly, uid
+        assert json.loads(directly)[0] == ["user.x"]
+    os.removexattr(m / "f", "trusted.source")
+    assert sorted(os.listxattr(world.backing / "f")) == ["trusted.mount", "user.x"]
 
 
 @needs_root
