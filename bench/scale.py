@@ -17,6 +17,7 @@ import argparse
 import gc
 import os
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -74,6 +75,7 @@ class Feed:
         self._now_ns = 1_700_000_000_000_000_000
         self._scored = 0
         self.events = 0
+        self.longest_s = 0.0  # a batch
         self.microseconds: list[float] = []  # an access, by batch, since they were taken last
 
     def add(self, access: Access, tgid: int) -> None:
@@ -106,7 +108,9 @@ class Feed:
         if self._scored >= SCORED_EVERY:
             self._scored = 0
             self._engine.scores()
-        self.microseconds.append(1e6 * (time.thread_time() - started) / max(1, len(records)))
+        seconds = time.thread_time() - started
+        self.longest_s = max(self.longest_s, seconds)
+        self.microseconds.append(1e6 * seconds / max(1, len(records)))
         self.events += len(records)
         self._rows, self._listings, self._new_streams = [], [], []
         if len(self._paths) > PATHS_IN_USE * 3 // 4:
@@ -168,6 +172,7 @@ class Sample:
 @dataclass(slots=True)
 class Result:
     began_rss_mib: float = 0.0
+    peak_rss_mib: float = 0.0  # between samples, too
     seconds: float = 0.0
     events: int = 0
     unknown: int = 0
@@ -231,7 +236,6 @@ class Measurement:
         taken, self._feed.microseconds = self._feed.microseconds, []
         if taken:
             p50, p99 = np.percentile(taken, (50, 99)).tolist()
-            self.result.longest_ms = max(self.result.longest_ms, BATCH * max(taken) / 1000)
             self.result.samples.append(Sample(self.scanned, rss_mib(), p50, p99, len(self._engine.paths)))
             self._microseconds += taken
 
@@ -240,6 +244,8 @@ class Measurement:
         self._sample()
         result = self.result
         result.seconds = time.perf_counter() - self._began
+        result.longest_ms = 1000 * self._feed.longest_s
+        result.peak_rss_mib = peak_rss_mib()
         result.events, result.unknown = self._feed.events, self._engine.counters["unknown"]
         result.p50_us, result.p99_us = np.percentile(self._microseconds, (50, 99)).tolist()
         with tempfile.TemporaryDirectory() as directory:
@@ -294,6 +300,11 @@ def rss_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def peak_rss_mib() -> float:
+    """The most that was ever resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def show(result: Result, progress: Progress) -> None:
     """A few of the samples, and the sums."""
     step = max(1, len(result.samples) // 10)
@@ -313,10 +324,9 @@ def show(result: Result, progress: Progress) -> None:
         ("files since its last run", "median", "least", "runs"),
         rows,
     )
-    peak = max(sample.rss_mib for sample in result.samples)
     progress.console.print(
-        f"resident {result.began_rss_mib:.0f} MiB at first, {peak:.0f} at most; {result.events:,} accesses in"
-        f" {result.seconds:.0f} s, p50 {result.p50_us:.0f} us of CPU, p99 {result.p99_us:.0f} us, longest batch"
+        f"resident {result.began_rss_mib:.0f} MiB at first, {result.peak_rss_mib:.0f} at most;"
+        f" {result.events:,} accesses in {result.seconds:.0f} s, p50 {result.p50_us:.0f} us of CPU, p99 {result.p99_us:.0f} us, longest batch"
         f" {result.longest_ms:.0f} ms; state {result.state_mib:.0f} MiB, saved in {result.save_seconds:.1f} s"
     )
 

@@ -337,7 +337,7 @@ class Engine:
     def _make_room(self) -> None:
         """Keeps the path table within its limit: what nothing refers to is forgotten.
 
-        Takes 0.3 s for half a million paths, once in a hundred thousand new ones or more. Where what is referred to
+        Takes half a second at most, once in some hundred thousand new paths (`bench.scale`). Where what is referred to
         leaves too little room for that, older references are given up.
         """
         if len(self.paths) <= self._paths_max:

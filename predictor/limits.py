@@ -13,12 +13,12 @@ from predictor.events import PATHS_IN_USE
 class Limits:
     """Bounds of memory and of zeal."""
 
-    paths: int = 1 << 19  # in the path table; beyond that it is cut down to those that something refers to
+    paths: int = 3 << 17  # in the path table; beyond that it is cut down to those that something refers to
     paths_in_use: int = PATHS_IN_USE  # that the mount may still speak of by their numbers
     history: int = 1 << 16  # visits remembered
     uses: int = 1 << 17  # paths whose visits are counted, for eviction
     contexts: int = 1 << 16  # whose successors are counted
-    names: int = 1 << 18  # of directories' listings and files read, all directories together
+    names: int = 3 << 16  # of directories' listings and files read, all directories together
     streams: int = 512
     groups: int = 256
     outstanding: int = 1 << 16  # planned things remembered, so that they are not planned twice
