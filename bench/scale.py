@@ -326,8 +326,9 @@ def show(result: Result, progress: Progress) -> None:
     )
     progress.console.print(
         f"resident {result.began_rss_mib:.0f} MiB at first, {result.peak_rss_mib:.0f} at most;"
-        f" {result.events:,} accesses in {result.seconds:.0f} s, p50 {result.p50_us:.0f} us of CPU, p99 {result.p99_us:.0f} us, longest batch"
-        f" {result.longest_ms:.0f} ms; state {result.state_mib:.0f} MiB, saved in {result.save_seconds:.1f} s"
+        f" {result.events:,} accesses in {result.seconds:.0f} s, p50 {result.p50_us:.0f} us of CPU,"
+        f" p99 {result.p99_us:.0f} us, longest batch {result.longest_ms:.0f} ms;"
+        f" state {result.state_mib:.0f} MiB, saved in {result.save_seconds:.1f} s"
     )
 
 
