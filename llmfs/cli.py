@@ -18,7 +18,7 @@ import typer
 
 import llmfs
 from llmfs import service
-from llmfs.commands import cache, doctor, explain, learning, mount, status, upkeep
+from llmfs.commands import cache, doctor, explain, learning, mount, profile, status, upkeep
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command()(upkeep.warm)
 app.command()(upkeep.evict)
 app.command()(upkeep.check)
 app.add_typer(cache.app, name="cache")
+app.add_typer(profile.app, name="profile")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)
 app.command()(learning.evaluate)

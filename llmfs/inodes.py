@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmfs.attributes import Attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from llmfs.descriptors import Descriptor
     from llmfs.policy.scanning import Scan
 
@@ -122,6 +124,9 @@ class InodeTable:
 
     def __len__(self) -> int:
         return len(self._inodes)
+
+    def __iter__(self) -> Iterator[Inode]:
+        return iter(self._inodes.values())
 
     def get(self, inode_id: int) -> Inode | None:
         return self._inodes.get(inode_id)

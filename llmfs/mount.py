@@ -48,6 +48,7 @@ from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
 from llmfs.recorder import Batch, Recorder
+from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
 from llmfs.source import Source
 from llmfs.status import status_of
@@ -150,7 +151,10 @@ class Mount:
             self._metadata_prefetched,
             metrics.revalidations.inc,
         )
-        self.recorder = Recorder(self._take_batch)
+        self.recorder = Recorder(self._take_batch, self._process_seen)
+        self._recordings = Recordings(
+            self.recorder.path_by_id, lambda: self.metadata.inodes, lambda: self.recorder.flush()
+        )
         self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc, metrics.faults["trace"].inc)
         self._predictor_state = config.predictor.value
         if config.predictor is Predictor.LEARNED:
@@ -243,7 +247,14 @@ class Mount:
     def _control(self, upkeep: Upkeep) -> ControlServer:
         return ControlServer(
             self._config.cache_dir,
-            {"warm": upkeep.warm, "evict": upkeep.evict, "check": upkeep.check, "replay": upkeep.replay},
+            {
+                "warm": upkeep.warm,
+                "evict": upkeep.evict,
+                "check": upkeep.check,
+                "replay": upkeep.replay,
+                "record": self._recordings.record,
+                "recorded": self._recordings.recorded,
+            },
         )
 
     def close(self) -> None:
@@ -440,10 +451,14 @@ class Mount:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self.blocks.lost, keys)
 
+    def _process_seen(self, stream: int, tgid: int) -> None:
+        self._recordings.seen(stream, tgid)
+
     def _take_batch(self, batch: Batch) -> None:
         self.metrics.accesses.inc(len(batch[2]) // 40)
         self._trace.append(batch)
         self._latest.add(batch[2])
+        self._recordings.take(batch)
         if self._link is None:
             return
         if self.speed.is_fast:

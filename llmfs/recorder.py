@@ -44,9 +44,10 @@ Batch = tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]], bytes]
 class Recorder:
     """Collects accesses and hands them on in batches."""
 
-    def __init__(self, take: Callable[[Batch], None]) -> None:
-        """`take` gets each batch and must not block."""
+    def __init__(self, take: Callable[[Batch], None], on_process: Callable[[int, int], None] | None = None) -> None:
+        """`take` gets each batch and must not block. `on_process(stream, tgid)` hears of each new stream, at once."""
         self._take = take
+        self._on_process = on_process
         self._records = bytearray()
         self._new_paths: list[tuple[int, int, bytes]] = []
         self._new_streams: list[tuple[int, int, str]] = []
@@ -133,6 +134,10 @@ class Recorder:
         """The inode's path relative to the source."""
         return self._paths.path(self.path_of(inode))
 
+    def path_by_id(self, path_id: int) -> bytes:
+        """The path, relative to the source, that a number in a batch stands for, while `take` has the batch."""
+        return self._paths.path(path_id)
+
     def dictionary(
         self, last_path: int, last_stream: int, limit: int
     ) -> tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]]]:
@@ -172,6 +177,8 @@ class Recorder:
             self._streams[key] = stream
             self._processes.append(key)
             self._new_streams.append((stream, *key))
+            if self._on_process is not None:
+                self._on_process(stream, key[0])
         if len(self._stream_of_pid) > _STREAM_LIMIT:
             self._stream_of_pid.clear()
         self._stream_of_pid[pid] = (now, stream)
