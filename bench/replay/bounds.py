@@ -189,7 +189,13 @@ class CandidateOracle(EnginePlanner):
     """The engine with every candidate let through, and those kept that come true."""
 
     def __init__(self, ahead_bytes: int) -> None:
-        limits = Limits(min_score=0.0, min_score_unseen=0.0, min_score_names=0.0, ahead_bytes=ahead_bytes)
+        limits = Limits(
+            min_score=0.0,
+            min_score_unseen=0.0,
+            min_score_unseen_network=0.0,
+            min_score_names=0.0,
+            ahead_bytes=ahead_bytes,
+        )
         engine = Engine(limits)
         experience.give(engine)
         super().__init__("candidate oracle", engine)

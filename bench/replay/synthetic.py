@@ -82,7 +82,16 @@ def encrypted(random: Random) -> Recording:
     files = [script.paths.intern_path(name) for name in names]
     for _ in range(READS // 4):
         script.whole(random.choice(files))
-    return script.recording("encrypted names")
+    recording = script.recording("encrypted names")
+    recording.children.update(_children(script.paths, files))  # most of them are never read
+    return recording
+
+
+def _children(paths: PathTable, files: list[int]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for path in sorted(files):
+        found.setdefault(paths.parent(path), []).append(path)
+    return found
 
 
 SYNTHETIC: dict[str, Callable[[Random], Recording]] = {

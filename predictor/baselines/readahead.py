@@ -37,10 +37,13 @@ class _Train:
 class Readahead:
     """The state of one open file. Feed it the reads; it answers which ranges to fetch ahead of them."""
 
-    def __init__(self, size: int = 1 << 62, maximum: int = 8 << 20) -> None:
-        """`size`: the file's size in bytes, as far as known; `maximum`: how far to run ahead at most, bytes."""
+    def __init__(self, size: int = 1 << 62, maximum: int = 8 << 20, patience: int = 1, trains: int = TRAINS) -> None:
+        """`size`: the file's size in bytes, as far as known; `maximum`: how far to run ahead at most, bytes;
+        `patience`: how often a train must be continued before it runs ahead; `trains`: remembered."""
         self.size = size
         self.maximum = maximum
+        self._patience = patience
+        self._trains_max = trains
         self._trains: list[_Train] = []  # the most recently used last
         self._stride = _Stride()
 
@@ -72,6 +75,8 @@ class Readahead:
         train.confirmed += 1
         if train.ahead < end:
             train.ahead = end
+        if train.confirmed < self._patience:
+            return []
         if train.window and train.ahead - end > train.window // 2:
             return []  # still well ahead: fetch in few, large pieces
         train.window = min(
@@ -83,7 +88,7 @@ class Readahead:
 
     def _begin(self, offset: int, length: int) -> None:
         self._trains.append(_Train(offset, length))
-        if len(self._trains) > TRAINS:
+        if len(self._trains) > self._trains_max:
             self._evict()
 
     def _evict(self) -> None:

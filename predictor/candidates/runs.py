@@ -2,8 +2,7 @@
 
 A directory's names in an order are positions, and a walk is a sequential read of positions: what tells sequential
 readers of a file from random ones (`baselines/readahead.py`) tells walkers of a directory, with the same windows that
-double while the walk goes on, the same tolerance for what is skipped or comes out of turn, any number of walks at
-once. Two orders are followed: that of the listing (tar, find, ls) and that of names with their numbers by value (data
+double while the walk goes on, the same tolerance for what is skipped or comes out of turn, several walks at once. Two orders are followed: that of the listing (tar, find, ls) and that of names with their numbers by value (data
 sets, shell patterns), each among all names and among those of one extension.
 """
 
@@ -19,6 +18,12 @@ WALKS = 256
 AHEAD_MAX = 256
 """Names at most that a walk is ahead of its walker."""
 
+PATIENCE = 2
+"""Steps in order before a walk is believed: among a few hundred names one happens by chance."""
+
+AT_ONCE = 4
+"""Walks of one directory: more would take random steps for walks."""
+
 _UNIT = NEAR_BYTES // 4
 """A position as bytes: four names may be skipped, and a confirmed walk begins with a window of eight."""
 
@@ -31,7 +36,7 @@ class _Order:
     def __init__(self, names: list[int]) -> None:
         self.names = names
         self.place = {path: index for index, path in enumerate(names)}
-        self.walks = Readahead(len(names) * _UNIT, AHEAD_MAX * _UNIT)
+        self.walks = Readahead(len(names) * _UNIT, AHEAD_MAX * _UNIT, PATIENCE, AT_ONCE)
 
     def step(self, path: int) -> list[int]:
         """`path` is visited: those that the walk comes to next, as far as they were not given before."""
