@@ -45,26 +45,26 @@ def find(paths: list[Path]) -> list[Path]:
             found.append(path)
             continue
         files = sorted(each for each in path.rglob("*") if each.is_file())
-        found += [file for file in files if _stem(file).suffix in (".trace", ".lis", ".csv", ".pfw", ".oracleGeneral")]
+        found += [file for file in files if stem(file).suffix in (".trace", ".lis", ".csv", ".pfw", ".oracleGeneral")]
     return found
 
 
 def name_of(path: Path) -> str:
-    return _stem(path).stem
+    return stem(path).stem
 
 
 def read(path: Path) -> Blocks:
     """The blocks in the order of their requests. Raises TraceError, naming the file, for what is no trace; OSError."""
-    stem = _stem(path)
-    if stem.suffix in (".csv", ".pfw") or path.is_dir():
+    name = stem(path)
+    if name.suffix in (".csv", ".pfw") or path.is_dir():
         return np.fromiter(_reads(path), np.uint64)
     try:
         data = _decompressed(path)
-        if stem.suffix == ".oracleGeneral":
+        if name.suffix == ".oracleGeneral":
             return np.frombuffer(data, _ORACLE_GENERAL)["block"].copy()
-        if stem.suffix == ".lis":
+        if name.suffix == ".lis":
             return _spans(np.array(_table(data)[:, :2]))
-        if stem.suffix != ".trace":
+        if name.suffix != ".trace":
             return np.fromiter(_reads(path), np.uint64)
         if b"\0" in data[:4096]:
             return np.frombuffer(data, "<u4").astype(np.uint64)
@@ -78,7 +78,7 @@ def read(path: Path) -> Blocks:
         raise TraceError(f"{path}: {error}") from error
 
 
-def _stem(path: Path) -> Path:
+def stem(path: Path) -> Path:
     """The name without what says how it is compressed, and without `.bin`."""
     while path.suffix in (*_COMPRESSED, ".bin"):
         path = path.with_suffix("")

@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 
 from bench.replay.bounds import Belady, CandidateOracle, Future, OraclePlanner
 from bench.replay.lru import Lru
 from bench.replay.outcome import AGAIN, NEW, WARM, Outcome
 from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
+from bench.replay.reading import read_recording
 from bench.replay.simulation import Cache, Eviction, Planner, Simulation
 from bench.replay.source import Model
 from bench.replay.synthetic import SYNTHETIC
@@ -29,7 +29,7 @@ from llmfs.settings import parse_size
 from predictor import experience, ranker
 from predictor.baselines.catalogue import RIVALS
 from predictor.engine import Engine
-from predictor.evaluate import Recording, load
+from predictor.evaluate import Recording
 from predictor.events import Op
 from predictor.limits import Limits
 from predictor.trace import TraceError
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recordings = []
         for trace in options.traces:
             with progress.step(f"reading {trace}"):
-                recordings.append(_recording(trace, options.seed))
+                recordings.append(read_recording(trace, options.seed))
     except (TraceError, OSError) as error:
         print(f"bench.replay: {error}", file=sys.stderr)
         return 1
@@ -109,11 +109,6 @@ def replay(
         outcome.run = f"{number + 1}: {outcome.run}"
         outcomes.append(outcome)
     return outcomes
-
-
-def _recording(trace: str, seed: int) -> Recording:
-    kind, _, name = trace.partition(":")
-    return SYNTHETIC[name](Random(seed)) if kind == "synthetic" else load(trace)
 
 
 def _next_use(simulation: Simulation, future: Future) -> Callable[[bytes], int]:
@@ -221,7 +216,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "traces", nargs="+", metavar="TRACE", help=f"of llmfs, CSV, DLIO, or synthetic:NAME of {', '.join(SYNTHETIC)}"
+        "traces",
+        nargs="+",
+        metavar="TRACE",
+        help=f"of llmfs, CSV, DLIO, blocks, oracleGeneral, fio iolog, or synthetic:NAME of {', '.join(SYNTHETIC)}",
     )
     parser.add_argument("--latency-ms", type=float, default=2.0, help="the median of a request (default: 2)")
     parser.add_argument("--spread", type=float, default=0.0, help="sigma of its log-normal distribution (default: 0)")

@@ -1,5 +1,6 @@
 """Replays whose result can be worked out by hand, and what must hold for all."""
 
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -14,6 +15,7 @@ from bench.replay.bounds import Belady, OraclePlanner
 from bench.replay.lru import Lru
 from bench.replay.outcome import Outcome
 from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
+from bench.replay.reading import read_recording
 from bench.replay.simulation import Cache, Planner, Simulation
 from bench.replay.source import Arrival, Line, Model, ModelledSource, Request
 from bench.replay.synthetic import SYNTHETIC
@@ -25,7 +27,7 @@ from predictor.engine import Engine
 from predictor.evaluate import Recording, record
 from predictor.events import ACCESS, Op, PathTable, Stream
 from predictor.interchange import write_csv
-from predictor.trace import Batch
+from predictor.trace import Batch, TraceError
 
 LATENCY_S = 0.010
 FAST_LINE = 1e12
@@ -239,3 +241,21 @@ def test_the_command_draws_a_table_and_writes_figures(tmp_path: Path, capsys: py
 def test_bad_input_is_said_plainly(trace: str, status: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([trace]) == status
     assert says in capsys.readouterr().err
+
+
+def test_block_traces_and_iologs_are_read(tmp_path: Path) -> None:
+    blocks = tmp_path / "b.trace.gz"
+    blocks.write_bytes(gzip.compress(b"7\n900\n7\n"))
+    read = np.concatenate(read_recording(str(blocks), 1).batches)
+    assert read["offset"].tolist() == [0, 4096, 0]
+    iolog = tmp_path / "fio.log"
+    iolog.write_text("fio version 2 iolog\nfile add\nfile open\nfile read 4096 8192\nfile write 0 512\nfile close\n")
+    read = np.concatenate(read_recording(str(iolog), 1).batches)
+    assert read["op"].tolist() == [Op.OPEN, Op.READ, Op.WRITE]
+    assert (read["offset"][1], read["length"][1]) == (4096, 8192)
+    iolog.write_text("fio version 3 iolog\n5 file open\n9 file read 0 10\n")
+    read = np.concatenate(read_recording(str(iolog), 1).batches)
+    assert read["time_ns"].tolist() == [5_000_000, 9_000_000]
+    iolog.write_text("fio version 2 iolog\nfile read none 8192\n")
+    with pytest.raises(TraceError, match="line 2"):
+        read_recording(str(iolog), 1)
