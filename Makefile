@@ -53,6 +53,10 @@ check: .venv/.installed ## Lint, formatting, types, and which package may import
 bench: .venv/.installed .venv/.tests-installed ## Measure: gains, costs, the demo (about ten minutes)
 	@$(BIN)/python -m bench.throughput
 	$(BIN)/python -m bench.overhead
+	for workload in shuffled cyclic uniform encrypted; do
+		$(BIN)/python -m bench.replay synthetic:$$workload --cache 50% --output out/replay-$$workload.json
+	done
+	$(BIN)/python -m bench.eviction
 	$(BIN)/python -m bench.demo
 
 .PHONY: bench-quick
