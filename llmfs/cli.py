@@ -18,7 +18,7 @@ import typer
 
 import llmfs
 from llmfs import service
-from llmfs.commands import cache, doctor, explain, learning, mount, profile, status, upkeep
+from llmfs.commands import cache, completion, doctor, explain, learning, mount, profile, status, top, upkeep
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command()(mount.mount)
 app.command()(mount.umount)
 app.command()(status.status)
 app.command()(explain.explain)
+app.command()(top.top)
 app.command()(upkeep.warm)
 app.command()(upkeep.evict)
 app.command()(upkeep.check)
@@ -41,6 +42,7 @@ app.add_typer(learning.app, name="trace")
 app.command()(learning.train)
 app.command()(learning.evaluate)
 app.command()(doctor.doctor)
+app.command()(completion.completion)
 
 # Typer shows its exceptions' base class under no public name, and keeps it in different places in its
 # versions.
@@ -57,6 +59,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Carries out one command line and returns its exit status."""
+    completion.prepare()
     try:
         status = app(args=arguments, prog_name="llmfs", standalone_mode=False)
         sys.stdout.flush()

@@ -11,6 +11,7 @@ Pure: the time comes in with each call.
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 
 from predictor.plan import PlanItem, Want
@@ -80,6 +81,11 @@ class Decisions:
         """Those about a file, the oldest first."""
         planned = [_planned(item, at_s) for at_s, items in self._plans for item in items if item.path == path]
         return sorted(planned[-DECISIONS_MAX:] + self._files.get(inode_id, []), key=lambda decision: decision.at_s)
+
+    def expected(self, count: int) -> list[tuple[bytes, Decision]]:
+        """The paths that were planned last, the latest plan first."""
+        latest = ((item, at_s) for at_s, items in reversed(self._plans) for item in items)
+        return [(item.path, _planned(item, at_s)) for item, at_s in islice(latest, count)]
 
     def _note(self, file: int, decision: Decision) -> None:
         decisions = self._files.get(file)

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.decisions import Decision, What
@@ -34,6 +35,11 @@ class LatestAccesses:
         self._records += records
         if len(self._records) > 2 * self._bytes_max:
             del self._records[: -self._bytes_max]
+
+    def since(self, time_ns: int) -> npt.NDArray[np.void]:
+        """Those from a time on, the earliest first: predictor.events.ACCESS."""
+        records = np.frombuffer(bytes(self._records), ACCESS)
+        return records[np.searchsorted(records["time_ns"], np.uint64(time_ns)) :]
 
     def of(
         self, path_id: int, process_of: Callable[[int], tuple[int, str] | None], now_s: float

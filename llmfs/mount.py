@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyfuse3
@@ -22,6 +22,7 @@ import trio
 from prometheus_client import start_http_server
 
 from llmfs import __version__, service
+from llmfs.activity import ROWS, activity
 from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, block_key, key_generation, key_index, key_inode_id
@@ -254,6 +255,7 @@ class Mount:
                 "replay": upkeep.replay,
                 "record": self._recordings.record,
                 "recorded": self._recordings.recorded,
+                "activity": self._activity,
             },
         )
 
@@ -378,6 +380,17 @@ class Mount:
                 "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
             },
         }
+
+    async def _activity(self, request: Mapping[str, Any], figures: dict[str, Any], _: object) -> None:
+        """What `llmfs top` shows of the last seconds. Raises ValueError."""
+        seconds = request.get("seconds")
+        if not isinstance(seconds, int | float) or not 0 < seconds < 1e6:
+            raise ValueError("of how many seconds?")
+        now_s = time.time()
+        self.recorder.flush()
+        records = self._latest.since(max(0, int((now_s - seconds) * 1e9)))
+        plans = self._decisions.expected(ROWS)
+        figures.update(activity(records, self.recorder.path_by_id, self.recorder.process_of, plans, now_s))
 
     def explain(self, inode: Inode) -> dict[str, Any]:
         """What `llmfs explain` shows of a file."""

@@ -134,9 +134,9 @@ class Recorder:
         """The inode's path relative to the source."""
         return self._paths.path(self.path_of(inode))
 
-    def path_by_id(self, path_id: int) -> bytes:
-        """The path, relative to the source, that a number in a batch stands for, while `take` has the batch."""
-        return self._paths.path(path_id)
+    def path_by_id(self, path_id: int) -> bytes | None:
+        """The path, relative to the source, that a number in a batch stands for; None where it is forgotten."""
+        return self._paths.path(path_id) if path_id in self._paths else None
 
     def dictionary(
         self, last_path: int, last_stream: int, limit: int

@@ -32,7 +32,7 @@ class Recordings:
     """The recordings of one mount. `record` and `recorded` are handlers for `control_server.py`."""
 
     def __init__(
-        self, path_of: Callable[[int], bytes], inodes: Callable[[], Iterable[Inode]], flush: Callable[[], None]
+        self, path_of: Callable[[int], bytes | None], inodes: Callable[[], Iterable[Inode]], flush: Callable[[], None]
     ) -> None:
         """`path_of` a path's number; `inodes` in memory; `flush()` hands on the accesses that are gathered."""
         self._path_of = path_of
@@ -89,7 +89,7 @@ class _Recording:
         if not self.is_over and is_below(tgid, self._ancestor):
             self._streams.add(stream)
 
-    def take(self, batch: bytes, path_of: Callable[[int], bytes]) -> None:
+    def take(self, batch: bytes, path_of: Callable[[int], bytes | None]) -> None:
         if self.is_over or not self._streams:
             return
         records = np.frombuffer(batch, ACCESS)
@@ -97,7 +97,10 @@ class _Recording:
             op = int(record["op"])
             if op not in (Op.READ, Op.READDIR, *_NAMES):
                 continue
-            path = os.fsdecode(path_of(int(record["path"])))
+            name = path_of(int(record["path"]))
+            if name is None:
+                continue
+            path = os.fsdecode(name)
             used = self._profile.files.get(path)
             if used is None:
                 if len(self._profile.files) >= FILES_MAX:
