@@ -20,7 +20,7 @@ TORCH := torch==2.13.0
 # Debian's names. pyfuse3 and bench/slowdir are compiled here.
 PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3 python3-dev python3-venv
 # What the tests and benchmarks run on a mount.
-TEST_PACKAGES := fio git make rsync sqlite3
+TEST_PACKAGES := fio git make prometheus rsync sqlite3
 
 # All paths are relative, for a checkout may lie where make cannot name it: spaces.
 BIN := .venv/bin
@@ -47,6 +47,7 @@ check: .venv/.installed ## Lint, formatting, types, and which package may import
 	@$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet || { echo 'not formatted: see $(BIN)/ruff format --diff'; exit 1; }
 	$(BIN)/mypy
+	$(BIN)/mypy examples/grafana/dashboards.py
 	$(BIN)/lint-imports
 
 .PHONY: bench
