@@ -20,8 +20,8 @@ from llmfs.policy.segments import Resident, Rule, Segments
 GHOST_BLOCKS = 512
 """Hits over some hundred blocks tell rules apart by a percent; more cost more."""
 
-MEMORY_BLOCKS = 8 * GHOST_BLOCKS
-"""Keys of the sample whose last use is remembered."""
+MEMORY_BLOCKS = 16 * GHOST_BLOCKS
+"""Keys of the sample whose last use is remembered. More than all ghosts together can hold, for these are kept."""
 
 MEMORY_TURNS = 64
 """Hits are forgotten with a time constant of so many times the cache's blocks, in requests. With 16 the rules take
@@ -105,9 +105,11 @@ class Ghosts:
         self._table.learn(resident.cell, gap, cell, blocks)
         resident.cell = cell
         resident.used_at = now
-        if len(self._known) > MEMORY_BLOCKS:
-            forgotten, _ = self._known.popitem(last=False)
-            self._remove(forgotten)
+        while len(self._known) > MEMORY_BLOCKS:
+            oldest, past = self._known.popitem(last=False)
+            # What a ghost holds comes round again, as a loop that is longer than this memory does.
+            if any(ghost.segments.get(oldest) is not None for ghost in self._ghosts):
+                self._known[oldest] = past
         while blocks > GHOST_BLOCKS << self._shift:
             self._thin()
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfs.policy.eviction import AHEAD_SHARE, Eviction
-from llmfs.policy.ghosts import FIXED_RULES, GHOST_BLOCKS, LRU, RULES, Ghosts
+from llmfs.policy.ghosts import FIXED_RULES, GHOST_BLOCKS, LRU, MEMORY_BLOCKS, RULES, Ghosts
 from llmfs.policy.history import SLOTS_LEAST, SLOTS_PER_BLOCK, History, Past
 from llmfs.policy.reuse import LENGTHS, RANKED_EVERY, ReuseTable, cell_of, length_of
 from llmfs.policy.segments import NOMINEES, Resident, Rule, Segments
@@ -207,6 +207,13 @@ def test_rule_of_the_ghost_that_hits_most_is_followed() -> None:
     assert policy.rule is LRU
     replay(policy, list(range(10_000, 10_300)) * 40)
     assert policy.rule is LIRS
+
+
+def test_loop_longer_than_the_ghosts_memory_is_seen_to_hit() -> None:
+    blocks = MEMORY_BLOCKS + 100
+    policy = Eviction(400)
+    assert replay(policy, list(range(blocks)) * 6) >= 4.5 * 400
+    assert max(ghost.hits for ghost in policy._ghosts._ghosts) > 0
 
 
 def test_ghosts_stay_small_when_the_cache_grows() -> None:
