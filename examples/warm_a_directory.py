@@ -1,7 +1,7 @@
 """Reads a directory on a mount into its cache, before a job starts: python warm_a_directory.py DIRECTORY [THREADS]
 
-There is no command for this, for reading is all there is to it: whatever is read through a mount is cached, and more
-than the cache holds would push out what was warmed first. Threads hide the source's latency.
+It is what `llmfs warm --wait DIRECTORY` does, with nothing but reads: whatever is read through a mount is cached, and
+more than the cache holds would push out what was warmed first. Threads hide the source's latency.
 """
 
 import os
