@@ -18,6 +18,8 @@ from predictor.events import PathTable
 AHEAD_SCORED = 1024
 """Visits of a cursor's window whose files are kept from eviction."""
 
+AHEAD_OCTAVES = AHEAD_SCORED.bit_length()
+
 SET_SCORED_MAX = 8192
 """Files of a set that are scored anew when an epoch begins."""
 
@@ -78,17 +80,20 @@ class Reuse:
         ahead: dict[int, float] = {}
         for cursor in cursors:
             if cursor.is_confident:
+                visited, capacity = self._history.path, self._history.capacity
+                sure = round(8 * cursor.confidence) / 8  # in steps, so that little changes from call to call
+                by_octave = [1 + sure * (1 - octave / AHEAD_OCTAVES) for octave in range(AHEAD_OCTAVES + 1)]
                 for distance, position in enumerate(cursor.upcoming(AHEAD_SCORED)):
-                    path = self._history.path[position % self._history.capacity]
-                    score = 1 + cursor.confidence * (1 - distance / AHEAD_SCORED)
+                    path = visited[position % capacity]
+                    score = by_octave[distance.bit_length()]
                     if score > ahead.get(path, 0.0):
                         ahead[path] = score
             if len(ahead) >= 2 * AHEAD_SCORED:
                 break
         for path in self._ahead.keys() - ahead.keys():
             self._touched[path] = None
-        self._ahead = ahead
-        found = [(self._paths.path(path), score) for path, score in ahead.items()]
+        before, self._ahead = self._ahead, ahead
+        found = [(self._paths.path(path), score) for path, score in ahead.items() if before.get(path) != score]
         while self._touched:
             path, _ = self._touched.popitem(last=False)
             if path not in ahead:

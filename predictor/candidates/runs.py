@@ -2,8 +2,9 @@
 
 A directory's names in an order are positions, and a walk is a sequential read of positions: what tells sequential
 readers of a file from random ones (`baselines/readahead.py`) tells walkers of a directory, with the same windows that
-double while the walk goes on, the same tolerance for what is skipped or comes out of turn, several walks at once. Two orders are followed: that of the listing (tar, find, ls) and that of names with their numbers by value (data
-sets, shell patterns), each among all names and among those of one extension.
+double while the walk goes on, the same tolerance for what is skipped or comes out of turn, several walks at once. Two
+orders are followed: that of the listing (tar, find, ls) and that of names with their numbers by value (data sets, shell
+patterns), each among all names and among those of one extension.
 """
 
 from collections import OrderedDict
