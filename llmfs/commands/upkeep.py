@@ -129,9 +129,10 @@ def shown_progress(is_wanted: bool) -> Iterator[Callable[[str], None]]:
         yield lambda text: None
     elif os.isatty(sys.stderr.fileno()):
         from rich.console import Console
+        from rich.text import Text
 
         with Console(stderr=True, highlight=False).status("starting") as status:
-            yield lambda text: status.update(one_line(text))
+            yield lambda text: status.update(Text(one_line(text)))
     else:
         last_s = time.monotonic()
 
