@@ -1,13 +1,16 @@
 """A live mount's /metrics is what Prometheus reads, and its counters move with what happens."""
 
 import contextlib
+import errno
 import json
 import os
+import subprocess
 import urllib.request
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.mount.conftest import Mounted, World, drop_pages
+from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
 
 def samples(m: Mounted) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -84,6 +87,80 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
         saved_s = total("llmfs_stall_saved_seconds_total", kind=kind, generator=generator)
         assert (saved_s > 0) == (in_time > 0)
     assert total("llmfs_prefetch_used_bytes_total") <= total("llmfs_prefetch_issued_bytes_total")
+
+
+def test_source_that_is_gone_hangs_and_comes_back_shows(world: World) -> None:
+    world.expect_complaint("cannot be reached|there again")
+    for name in ("a", "b"):
+        (world.backing / name).write_bytes(b"x")
+    source = world.slow_source()
+    m = world.mount("--predictor", "off", "--metrics-port", "0", source=source)
+    assert world.slow is not None
+    assert value(m, "llmfs_source_up") == 1 and value(m, "llmfs_source_stuck_calls") == 0
+    world.slow.fail(["lookup", "getattr"], errno.EHOSTUNREACH, name_contains="a")
+    with pytest.raises(OSError, match="No route"):
+        os.stat(m / "a")
+    assert value(m, "llmfs_source_up") == 0
+    assert value(m, "llmfs_source_errors_total", **{"class": "unreachable"}) > 0
+    assert value(m, "llmfs_source_errors_total", **{"class": "io"}) == 0
+    world.slow.heal()
+    os.stat(m / "a")
+    assert value(m, "llmfs_source_up") == 1
+    world.slow.hang(["open", "read"], name_contains="b")
+    with subprocess.Popen(["cat", m / "b"], stdout=subprocess.DEVNULL) as reader:
+        eventually(lambda: value(m, "llmfs_source_stuck_calls") == 1, 20, "a call that is stuck")
+        world.slow.heal()
+        assert reader.wait(20) == 0
+    assert value(m, "llmfs_source_stuck_calls") == 0
+
+
+def bytes_gone(m: Mounted) -> dict[str, float]:
+    """Bytes that left the cache, by reason."""
+    name = "llmfs_cache_evicted_bytes_total"
+    return {dict(labels)["reason"]: number for (each, labels), number in samples(m).items() if each == name}
+
+
+def test_blocks_that_a_person_has_evicted_are_told_apart(world: World) -> None:
+    (world.backing / "f").write_bytes(b"x" * 300_000)
+    m = world.mount("--metrics-port", "0", "--consistency", "immutable", source=world.slow_source())
+    (m / "f").read_bytes()
+    assert not any(bytes_gone(m).values())
+    world.llmfs("evict", m / "f")
+    gone = bytes_gone(m)
+    assert gone.pop("asked") >= 300_000 and not any(gone.values())
+
+
+def test_blocks_leave_a_full_cache_for_want_of_room_or_because_their_file_changed(world: World) -> None:
+    (world.backing / "old").write_bytes(b"x" * 4_000_000)
+    for number in range(20):
+        (world.backing / f"f{number}").write_bytes(os.urandom(2_000_000))
+    m = world.mount("--predictor", "off", "--metrics-port", "0", "--cache-size", "32M", source=world.slow_source())
+    (m / "old").read_bytes()
+    with open(m / "old", "r+b") as file:
+        file.write(b"y")  # what was cached is of the past
+
+    def gone() -> dict[str, float]:
+        for number in range(20):
+            (m / f"f{number}").read_bytes()
+            drop_pages(m / f"f{number}")
+        return bytes_gone(m)
+
+    eventually(lambda: gone()["changed"], 60, "blocks of the file that changed go")
+    reasons = gone()
+    assert reasons["capacity"] > 0 and reasons["damaged"] == reasons["expired"] == reasons["asked"] == 0
+    assert reasons["changed"] < 5_000_000
+    assert value(m, "llmfs_cache_bytes") <= value(m, "llmfs_cache_capacity_bytes")
+    assert value(m, "llmfs_cache_capacity_bytes") <= value(m, "llmfs_cache_limit_bytes")
+
+
+def test_both_processes_are_measured(world: World) -> None:
+    m = world.mount("--metrics-port", "0")
+    resident = "llmfs_predictor_process_resident_memory_bytes"
+    eventually(lambda: (resident, ()) in samples(m), 20, "the predictor's process")
+    for prefix in ("", "llmfs_predictor_"):
+        assert value(m, f"{prefix}process_resident_memory_bytes") > 1e7
+    started_s = [value(m, f"{prefix}process_start_time_seconds") for prefix in ("", "llmfs_predictor_")]
+    assert started_s[0] <= started_s[1]
 
 
 def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:
