@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -192,3 +193,20 @@ def test_nobody_is_notified_where_nobody_listens(tmp_path: Path, monkeypatch: py
     for path in ("", "relative", str(tmp_path / "nothing"), f"@llmfs-{os.getpid()}-{time.monotonic_ns()}"):
         monkeypatch.setenv("NOTIFY_SOCKET", path)
         assert not service.notify("READY=1")
+
+
+def test_a_mount_in_the_foreground_ends_with_its_terminal(world: World) -> None:
+    mountpoint = world.root / "at"
+    mountpoint.mkdir()
+    leader, follower = pty.openpty()
+    command = ["mount", "-f", world.backing, mountpoint, "--cache-dir", world.root / "c", "--predictor", "off"]
+    daemon = subprocess.Popen([sys.executable, "-m", "llmfs", *command], stderr=follower, env=world.environment())
+    world.daemons.append(daemon.pid)
+    os.close(follower)
+    try:
+        eventually(lambda: mounts.at(str(mountpoint)) and os.listdir(mountpoint) == [], 30)
+        daemon.send_signal(signal.SIGHUP)
+        assert daemon.wait(timeout=30) == 0
+    finally:
+        os.close(leader)
+    assert mounts.at(str(mountpoint)) is None
