@@ -11,6 +11,10 @@ from predictor.plan import Want
 from predictor.ranges import Ranges
 
 
+_END = 1 << 62
+"""Of a whole file, whatever its size."""
+
+
 class _Entry:
     __slots__ = ("bytes", "is_used", "ranges", "since_ns")
 
@@ -40,11 +44,12 @@ class Outstanding:
         known = self._entries.get(path * 4 + want)
         if known is None:
             return False
-        return self._is_fresh(known, now_ns) and (want is not Want.DATA or known.ranges == ranges)
+        return self._is_fresh(known, now_ns) and (want is not Want.DATA or known.ranges == _spelled_out(ranges))
 
     def admit(self, path: int, want: Want, ranges: Ranges, size_bytes: int, now_ns: int) -> bool:
         """Whether this is worth planning now; if so it is remembered as planned. `size_bytes`: of the ranges."""
         key = path * 4 + want
+        ranges = _spelled_out(ranges)
         known = self._entries.get(key)
         if known is not None:
             if self._is_fresh(known, now_ns):
@@ -92,3 +97,8 @@ class Outstanding:
             if len(self._entries) <= self._entries_max and now_ns - oldest.since_ns < self._planned_again_ns:
                 return
             self._forget(key)
+
+
+def _spelled_out(ranges: Ranges) -> Ranges:
+    """An end of 0 stands for that of the file."""
+    return tuple((start, end or _END) for start, end in ranges)

@@ -47,7 +47,9 @@ JUDGED = 192
 """Rankings of each workload held back."""
 DROPOUT = 0.2
 """Features switched off at random, for a whole batch: what is left must do on workloads of another kind."""
-SCALES = (0.25, 0.5, 0.75, 1.0)
+SCALES = (0.25, 0.5, 0.75)
+"""How much of the corrections may be made. Not all: the families held back are fewer than those that there are. (With
+all of it, one workload of 37 was 3.7% worse than the prior, and with this 0.8%; on the mean it was 1% better.)"""
 HELD_BACK = 4
 """One family in so many is held back to decide when to stop, and how much to apply."""
 FEW = 32
