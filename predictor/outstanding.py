@@ -10,7 +10,6 @@ from predictor import ranges as byte_ranges
 from predictor.plan import Want
 from predictor.ranges import Ranges
 
-
 _END = 1 << 62
 """Of a whole file, whatever its size."""
 
