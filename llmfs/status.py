@@ -31,6 +31,13 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "listings_issued": _sum(metrics.prefetch_issued["listing"]),
             "dropped": _count(metrics.prefetch_dropped),
         },
+        "waiting": {
+            "suffered_s": round(sum(metrics.stall_seconds().values()), 3),
+            "saved_by_prefetching_s": round(
+                sum(counter._value.get() for counters in metrics.stall_saved.values() for counter in counters.values()),
+                3,
+            ),
+        },
         "source_calls": {
             "requests": source_requests,
             "latency_ms": round(1000 * source_seconds / source_requests, 3) if source_requests else 0.0,

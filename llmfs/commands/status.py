@@ -101,6 +101,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("lookups", _by_tier(table(says, "lookups"), {})),
         ("prefetch", _prefetch(table(says, "prefetch"), "")),
         ("names", _prefetch(table(says, "prefetch"), "attributes_")),
+        ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("predictor", _predictor(says)),
         ("source", _source(table(says, "source_calls"))),
@@ -139,6 +140,14 @@ def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
     size_bytes = number(figures, f"{prefix}issued_bytes")
     size = f" ({format_size(size_bytes)})" if size_bytes else ""
     return f"{issued:,.0f}{size}: {', '.join(shares)}"
+
+
+def _waiting(figures: Mapping[str, Any]) -> str:
+    """Seconds over all programs. What was saved is an estimate (llmfs/metrics.py)."""
+    if "suffered_s" not in figures:
+        return ""
+    saved_s = number(figures, "saved_by_prefetching_s")
+    return f"{number(figures, 'suffered_s'):,.1f} s for the source; about {saved_s:,.1f} s saved by prefetching"
 
 
 def _cache(figures: Mapping[str, Any]) -> str:

@@ -86,6 +86,9 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
         assert total("llmfs_prefetch_issued_total", kind=kind) == issued, "nobody else prefetches"
         saved_s = total("llmfs_stall_saved_seconds_total", kind=kind, generator=generator)
         assert (saved_s > 0) == (in_time > 0)
+    waiting = m.status()["waiting"]
+    assert waiting["suffered_s"] >= round(total("llmfs_stall_seconds_total"), 3) > 0
+    assert waiting["saved_by_prefetching_s"] == pytest.approx(total("llmfs_stall_saved_seconds_total"), abs=0.01)
     assert total("llmfs_prefetch_used_bytes_total") <= total("llmfs_prefetch_issued_bytes_total")
 
 
