@@ -15,7 +15,7 @@ from predictor.baselines.order2 import Order2
 from predictor.baselines.probability_graph import ProbabilityGraph
 from predictor.baselines.rival import BLOCK_BYTES, Access, Bounded, Rival, Wish
 from predictor.baselines.siblings import Siblings
-from predictor.candidates.directory import neighbours
+from predictor.candidates.directory import SIBLINGS, neighbours
 from predictor.events import Op, PathTable
 from predictor.plan import Want
 
@@ -156,14 +156,14 @@ def test_a_stay_at_a_file_is_one_visit_and_is_answered_once() -> None:
 
 def test_directories_in_use_are_listed_once_for_siblings() -> None:
     paths = PathTable()
-    files = [paths.intern_path(b"d/%d" % number) for number in range(9)]
+    files = [paths.intern_path(b"d/%d" % number) for number in range(20)]
     directory = paths.intern_path(b"d")
     rule = Siblings(paths)
     assert rule.access(Access(Op.OPEN, files[0], 1, "a")) == []
     assert rule.access(Access(Op.OPEN, files[1], 1, "a")) == [Wish(directory, Want.LISTING)]
     assert rule.access(Access(Op.OPEN, files[2], 1, "a")) == []
     rule.listing(directory, files, ())
-    assert [wish.path for wish in rule.access(Access(Op.OPEN, files[3], 1, "a"))] == files[4:8]
+    assert [wish.path for wish in rule.access(Access(Op.OPEN, files[3], 1, "a"))] == files[4 : 4 + SIBLINGS]
 
 
 def test_bounded_forgets_what_was_set_first() -> None:
