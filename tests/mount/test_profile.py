@@ -66,7 +66,9 @@ def test_what_a_program_read_is_recorded_and_ready_on_another_machine(world: Wor
 
     other = world.mount("--predictor", "off", source=source, name="other")
     said = says(world, "profile", "replay", "p", "--mount", other.path)
-    assert said == {"files": len(found) - 1, "fetched_bytes": 100_000 + BLOCK_BYTES, "missing": 1, "errors": 0}
+    # "nothing" is missing, and whatever modules the interpreter looked for where it was started.
+    assert said["missing"] >= 1 and said["files"] + said["missing"] == len(found), said
+    assert (said["fetched_bytes"], said["errors"]) == (100_000 + BLOCK_BYTES, 0)
     assert (cached(other / "d/a"), cached(other / "d/c"), cached(other / "big")) == (50_000, 0, BLOCK_BYTES)
     (other / "d/a").read_bytes()
     assert source_reads(other) == 0
