@@ -21,7 +21,8 @@ GHOST_BLOCKS = 512
 """Hits over some hundred blocks tell rules apart by a percent; more cost more."""
 
 MEMORY_BLOCKS = 16 * GHOST_BLOCKS
-"""Keys of the sample whose last use is remembered. More than all ghosts together can hold, for these are kept."""
+"""Keys of the sample whose last use is remembered. More than all ghosts together hold of blocks of one size, for these
+are kept."""
 
 MEMORY_TURNS = 64
 """Hits are forgotten with a time constant of so many times the cache's blocks, in requests. With 16 the rules take
@@ -99,17 +100,14 @@ class Ghosts:
             resident = known[0]
             gap = now - resident.used_at
             self._known.move_to_end(key)
+            self._grow(key, resident, size_bytes - resident.size_bytes)
         resident.uses += 1
         self._try(key, resident, gap, now, blocks)
         cell = cell_of(gap, resident.uses)
         self._table.learn(resident.cell, gap, cell, blocks)
         resident.cell = cell
         resident.used_at = now
-        while len(self._known) > MEMORY_BLOCKS:
-            oldest, past = self._known.popitem(last=False)
-            # What a ghost holds comes round again, as a loop that is longer than this memory does.
-            if any(ghost.segments.get(oldest) is not None for ghost in self._ghosts):
-                self._known[oldest] = past
+        self._forget()
         while blocks > GHOST_BLOCKS << self._shift:
             self._thin()
 
@@ -128,14 +126,38 @@ class Ghosts:
                 ghost.hits += 1
             else:
                 segments.insert(key, resident, gap, now)
-                while segments.used_bytes > segments.capacity_bytes:
-                    segments.evict(now)
+            while segments.used_bytes > segments.capacity_bytes:
+                segments.evict(now)
             if ghost.hits > best.hits:
                 best = ghost
         if best.hits > self._leader.hits + 1 + MARGIN * self._requests:
             self._follow(best)
         elif self._lru is not None and self._lru.hits > self._leader.hits + 1 + LRU_MARGIN * self._requests:
             self._follow(self._lru)
+
+    def _grow(self, key: bytes, resident: Resident, more_bytes: int) -> None:
+        """A block has more pages than when it was seen last."""
+        if not more_bytes:
+            return
+        resident.size_bytes += more_bytes
+        for ghost in self._ghosts:
+            if ghost.segments.get(key) is not None:
+                ghost.segments.grow(key, more_bytes)
+
+    def _forget(self) -> None:
+        """Keeps the memory within its bound: the keys go that were asked for longest ago.
+
+        What a ghost holds comes round again, as a loop that is longer than this memory does: it stays. Where blocks are
+        so small that the ghosts hold more of them than can be remembered, the sample is halved.
+        """
+        for _ in range(len(self._known)):
+            if len(self._known) <= MEMORY_BLOCKS:
+                return
+            oldest, past = self._known.popitem(last=False)
+            if any(ghost.segments.get(oldest) is not None for ghost in self._ghosts):
+                self._known[oldest] = past
+        while len(self._known) > MEMORY_BLOCKS:
+            self._thin()
 
     def _follow(self, ghost: Ghost) -> None:
         self._leader = ghost

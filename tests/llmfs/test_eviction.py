@@ -225,6 +225,32 @@ def test_ghosts_stay_small_when_the_cache_grows() -> None:
     assert all(len(ghost.segments) <= 2 * GHOST_BLOCKS for ghost in ghosts._ghosts)
 
 
+def test_ghosts_know_blocks_that_come_in_pieces_by_their_size_now() -> None:
+    """Taken for as small as their first piece is, a ghost would hold all keys that are remembered, and forget none."""
+    policy = Eviction(64 * 32)
+    for number in range(2 * MEMORY_BLOCKS):
+        for pages in (1, 32):
+            policy.admit(key(number), pages)
+            policy.victims()
+    ghosts = policy._ghosts
+    assert len(ghosts._known) <= MEMORY_BLOCKS
+    for ghost in ghosts._ghosts:
+        segments = ghost.segments
+        assert segments.used_bytes == sum(resident.size_bytes for resident in segments.residents())
+        assert segments.used_bytes <= segments.capacity_bytes
+        assert len(segments) <= 64
+
+
+def test_blocks_too_small_to_be_remembered_all_thin_the_sample() -> None:
+    """What a cache holds is large, but many small ones pass through: the ghosts hold more than can be remembered."""
+    table = ReuseTable()
+    ghosts = Ghosts(4 * MEMORY_BLOCKS, RULES, table)
+    for number in range(2 * MEMORY_BLOCKS):
+        ghosts.see(key(number), number, 1, number + 1, GHOST_BLOCKS)
+    assert len(ghosts._known) <= MEMORY_BLOCKS
+    assert ghosts._shift > 0
+
+
 def test_memory_for_a_block_is_bounded() -> None:
     """What is kept for each block beside its key, the ghosts included."""
     blocks = 20_000
