@@ -22,7 +22,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import trio
@@ -137,6 +137,20 @@ class Metadata:
             if known is None:
                 raise
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
+
+    async def resolve(
+        self, start: Inode, names: Iterable[bytes], workers: Workers, generator: str | None = None
+    ) -> Inode | None:
+        """What these names lead to from `start`, one after the other; None where there is nothing. Raises OSError."""
+        inode = start
+        for name in names:
+            if inode.children is None:
+                return None
+            child, _ = await self.lookup(inode, name, workers, generator)
+            if child is None:
+                return None
+            inode = child
+        return inode
 
     async def attributes(self, inode: Inode, workers: Workers, generator: str | None = None) -> tuple[Attributes, Tier]:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""

@@ -435,7 +435,7 @@ class Mount:
             self.metrics.demand_fetched_bytes.inc(size_bytes)
             return
         self.metrics.prefetched("data", generator, size_bytes)
-        self.prefetcher.planning.fetched(size_bytes)
+        self.prefetcher.fetched(size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())

@@ -42,10 +42,10 @@ class Prefetcher:
         self._on_fault = on_fault
         self._on_listing = on_listing
         self._work = trio.Event()
-        self.planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
+        self._planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
 
     def __len__(self) -> int:
-        return len(self.planning)
+        return len(self._planning)
 
     # --- what to do
 
@@ -68,26 +68,30 @@ class Prefetcher:
         for position, name in enumerate(names):
             self._push(position, Job(Want.ATTRIBUTES, directory, (name,), 0, 0, "scan", now_s, 1.0))
 
+    def fetched(self, size_bytes: int) -> None:
+        """So many bytes now lie in the cache ahead of their use."""
+        self._planning.fetched(size_bytes)
+
     def used(self, size_bytes: int) -> None:
         """A program used bytes that were fetched ahead: there is room for others."""
-        self.planning.used(size_bytes)
+        self._planning.used(size_bytes)
         self._room_made()
 
     def wasted(self, size_bytes: int) -> None:
         """Bytes that were fetched ahead left the cache unused."""
-        self.planning.wasted(size_bytes)
+        self._planning.wasted(size_bytes)
         self._room_made()
 
     def _room_made(self) -> None:
-        if len(self.planning):
+        if len(self._planning):
             self._work.set()
 
     def accessed(self) -> None:
         """A program asked for something: the clock of the plans' horizons."""
-        self.planning.accesses += 1
+        self._planning.accesses += 1
 
     def _push(self, horizon: int, job: Job[Inode]) -> None:
-        if self.planning.push(horizon, job):
+        if self._planning.push(horizon, job):
             self._work.set()
 
     # --- doing it
@@ -100,7 +104,7 @@ class Prefetcher:
 
     async def _carry(self) -> None:
         while True:
-            job = self.planning.pop(time.monotonic())
+            job = self._planning.pop(time.monotonic())
             if job is None:
                 if self._work.is_set():
                     self._work = trio.Event()
@@ -118,14 +122,9 @@ class Prefetcher:
                 self._on_dropped(1)
 
     async def _fetch(self, job: Job[Inode]) -> None:
-        inode = job.place
-        for name in job.path:
-            if inode.children is None:
-                return
-            child, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
-            if child is None:
-                return  # that it is absent is known now, which may be what was wanted
-            inode = child
+        inode = await self._metadata.resolve(job.place, job.path, self._workers, job.generator)
+        if inode is None:
+            return  # that it is absent is known now, which may be what was wanted
         if job.want is Want.LISTING and inode.attributes.is_directory:
             await self._metadata.listing(inode, self._workers, job.generator)
             self._on_listing(inode)

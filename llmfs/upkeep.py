@@ -158,15 +158,10 @@ class Upkeep:
     async def _replay_file(
         self, path: tuple[bytes, ...], is_listed: bool, ranges: Sequence[tuple[int, int]], figures: Figures
     ) -> None:
-        inode = self._metadata.root
-        for name in path:
-            child = None
-            if inode.children is not None:
-                child, _ = await self._metadata.lookup(inode, name, self._workers)
-            if child is None:
-                figures["missing"] += 1
-                return
-            inode = child
+        inode = await self._metadata.resolve(self._metadata.root, path, self._workers)
+        if inode is None:
+            figures["missing"] += 1
+            return
         await self._metadata.attributes(inode, self._workers)
         if is_listed and inode.attributes.is_directory:
             await self._metadata.listing(inode, self._workers)
@@ -188,9 +183,13 @@ class Upkeep:
             self._blocks.drop(key)
             if number % NAP_BLOCKS == NAP_BLOCKS - 1:
                 await trio.lowlevel.checkpoint()
+        self._drop_pages(inode)
+        figures["files"] += 1
+
+    def _drop_pages(self, inode: Inode) -> None:
+        """Have the kernel forget what it holds of a file."""
         inode.kernel_generation = 0
         self._kernel.drop_data(inode.id)
-        figures["files"] += 1
 
     # --- checking
 
@@ -234,8 +233,7 @@ class Upkeep:
             return
         for _, key in differing:
             self._blocks.drop(key)
-        inode.kernel_generation = 0
-        self._kernel.drop_data(inode.id)
+        self._drop_pages(inode)
         figures["differing"] += 1
         if len(figures["differ"]) < SHOWN_MAX:
             figures["differ"].append({"path": _path(inode), "offsets": [index * BLOCK_BYTES for index, _ in differing]})

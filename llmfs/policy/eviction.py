@@ -160,16 +160,19 @@ class Eviction:
         while self.used_bytes > self._capacity_bytes:
             if self._done:
                 key, resident = self._done.popitem(last=False)
-                self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
+                self._remember(key, resident)
             elif self._is_ahead_due():
                 key, resident = self._ahead.popitem(last=False)
                 self._ahead_bytes -= resident.size_bytes
             else:
                 key, resident = self._segments.evict(self._now, score)
-                self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
+                self._remember(key, resident)
             self.used_bytes -= resident.size_bytes
             gone.append((key, resident))
         return gone
+
+    def _remember(self, key: bytes, resident: Resident) -> None:
+        self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
 
     def _is_ahead_due(self) -> bool:
         """Whether the oldest of what was fetched ahead goes next."""
