@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.replay.bounds import Belady, CandidateOracle, Future, OraclePlanner
+from bench.replay.bounds import NEVER, Belady, CandidateOracle, Future, OraclePlanner
 from bench.replay.lru import Lru
 from bench.replay.outcome import AGAIN, NEW, WARM, Outcome
 from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
@@ -21,7 +21,7 @@ from bench.replay.source import Model
 from bench.replay.synthetic import SYNTHETIC
 from bench.replay.workload import Workload, arrange
 from bench.report import Bars, Progress, machine, plot, write_json
-from llmfs.blocks import BLOCK_BYTES, key_inode_id
+from llmfs.blocks import BLOCK_BYTES, key_index, key_inode_id
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Eviction as Ours
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
@@ -34,8 +34,8 @@ from predictor.events import Op
 from predictor.limits import Limits
 from predictor.trace import TraceError
 
-OWN = ("none", "rules+lru", "rules", "counts", "network", "oracle", "candidate oracle")
-DEFAULT = ("none", "rules+lru", "rules", "counts", "network", "candidate oracle", "oracle")
+OWN = ("none", "rules+lru", "rules", "counts", "network", "candidate oracle", "oracle")
+OTHERS = tuple(name for name in RIVALS if name not in OWN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,12 +112,9 @@ def replay(
 
 
 def _next_use(simulation: Simulation, future: Future) -> Callable[[bytes], int]:
-    by_node = {node.id: number for number, node in enumerate(simulation.nodes)}
-
     def next_use(key: bytes) -> int:
-        path = by_node.get(key_inode_id(key))
-        block = int.from_bytes(key[16:], "big")
-        return future.next_block(path, block, simulation.issued) if path is not None else 1 << 62
+        path = simulation.numbers.get(key_inode_id(key))
+        return future.next_block(path, key_index(key), simulation.issued) if path is not None else NEVER
 
     return next_use
 
@@ -230,17 +227,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep-cache", action="store_true", help="the cache survives from run to run")
     parser.add_argument("--blank", action="store_true", help="start without the shipped experience")
     parser.add_argument("--network", type=Path, help="weights (default: those shipped)")
-    parser.add_argument(
-        "--policies", nargs="+", choices=[*OWN, *(name for name in RIVALS if name not in OWN)], metavar="NAME"
-    )
+    parser.add_argument("--policies", nargs="+", choices=[*OWN, *OTHERS], metavar="NAME")
     parser.add_argument("--rivals", action="store_true", help="all rivals too")
     parser.add_argument("--output", type=Path, default=Path("out/replay.json"))
     options = parser.parse_args(arguments)
     if options.policies is None:
         has_network = options.network is not None or ranker.SHIPPED.exists()
-        options.policies = [name for name in DEFAULT if name != "network" or has_network]
+        options.policies = [name for name in OWN if name != "network" or has_network]
         if options.rivals:
-            options.policies[2:2] = [name for name in RIVALS if name not in OWN]
+            options.policies[2:2] = OTHERS
     return options
 
 

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 
+from bench.replay.lru import Lru
 from bench.replay.planners import EnginePlanner, NoPlanner
 from bench.replay.simulation import CHANGES, Simulation
 from bench.replay.workload import Workload
@@ -125,64 +126,36 @@ def _changes_before(workload: Workload) -> list[int]:
     return found
 
 
-class Belady:
+class Belady(Lru):
     """Drops the block whose next use is furthest away (Belady, IBM Systems Journal 1966)."""
 
     def __init__(self, capacity_bytes: int, next_use: Callable[[bytes], int]) -> None:
         """`next_use(key)`: when the block is used next, as a number that grows."""
-        self.capacity_bytes = capacity_bytes
-        self.used_bytes = 0
+        super().__init__(capacity_bytes)
         self.next_use = next_use
-        self._resident: dict[bytes, Resident] = {}
         self._order: list[tuple[int, bytes]] = []  # (-next use, key), entries of the past among them
 
-    def get(self, key: bytes) -> Resident | None:
-        return self._resident.get(key)
-
     def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident:
-        """Takes in a block, or changes its size."""
-        resident = self._resident.get(key)
-        if resident is None:
-            resident = self._resident[key] = Resident(0, generator)
-        self.used_bytes += size_bytes - resident.size_bytes
-        resident.size_bytes = size_bytes
+        resident = super().admit(key, size_bytes, generator)
         heapq.heappush(self._order, (-self.next_use(key), key))
         return resident
 
     def touch(self, key: bytes) -> Resident | None:
-        """The block was used."""
-        resident = self._resident.get(key)
+        resident = super().touch(key)
         if resident is not None:
             heapq.heappush(self._order, (-self.next_use(key), key))
         return resident
 
-    def forget(self, key: bytes) -> Resident | None:
-        resident = self._resident.pop(key, None)
-        if resident is not None:
-            self.used_bytes -= resident.size_bytes
-        return resident
-
-    def done_with(self, key: bytes) -> None:
-        """Knows better."""
-
-    def not_done_with(self, key: bytes) -> None:
-        """Knows better."""
-
-    def victims(self, score: Callable[[bytes], float]) -> list[tuple[bytes, Resident]]:
-        """Those to drop so that the rest fits."""
-        gone = []
-        while self.used_bytes > self.capacity_bytes and self._order:
+    def next_victim(self) -> bytes:
+        """The one that is used last."""
+        while True:
             at, key = heapq.heappop(self._order)
-            if key not in self._resident:
+            if key not in self.residents:
                 continue
             now = self.next_use(key)
-            if now != -at:
-                heapq.heappush(self._order, (-now, key))  # it was used meanwhile
-                continue
-            resident = self.forget(key)
-            assert resident is not None
-            gone.append((key, resident))
-        return gone
+            if now == -at:
+                return key
+            heapq.heappush(self._order, (-now, key))  # it was used meanwhile
 
 
 class CandidateOracle(EnginePlanner):
@@ -209,7 +182,7 @@ class CandidateOracle(EnginePlanner):
         now = simulation.issued
         kept = []
         for item in super()._plan():
-            number = self._number(simulation.cache.tree.at(item.path))
+            number = simulation.numbers.get(simulation.cache.tree.at(item.path).id)
             if number is not None and self._future.next_path(number, now) <= now + CANDIDATE_HORIZON:
                 kept.append(item)
         return kept

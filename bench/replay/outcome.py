@@ -26,7 +26,6 @@ class Outcome:
     names: list[int] = field(default_factory=lambda: [0, 0, 0])  # IN_TIME, LATE, MISSED
     blocks: list[int] = field(default_factory=lambda: [0, 0, 0])
     block_hits: int = 0  # blocks that were there by an earlier demand
-    wishes: int = 0
     dropped: int = 0
     names_ahead: int = 0  # names and listings asked for ahead
     blocks_ahead: int = 0

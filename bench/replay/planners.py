@@ -71,15 +71,12 @@ class EnginePlanner(NoPlanner):
         self._pending.append(index)
         if len(self._pending) >= BATCH_RECORDS:
             self._flush()
-        elif not self._is_due:
-            self._is_due = True
-            self.simulation.call_at(self.simulation.now_s + FLUSH_S, self._flush_due)
+        else:
+            self._flush_soon()
 
     def listed(self, node: Node) -> None:
         self._listed.append(node)
-        if not self._is_due:
-            self._is_due = True
-            self.simulation.call_at(self.simulation.now_s + FLUSH_S, self._flush_due)
+        self._flush_soon()
 
     def became(self, node: Node, generator: str, was_used: bool, was_late: bool) -> None:
         outcome = Became.UNUSED if not was_used else Became.LATE if was_late else Became.IN_TIME
@@ -87,6 +84,11 @@ class EnginePlanner(NoPlanner):
 
     def score(self, key: bytes) -> float:
         return self._scores.get(key_inode_id(key), 0.0)
+
+    def _flush_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self.simulation.call_at(self.simulation.now_s + FLUSH_S, self._flush_due)
 
     def _flush_due(self) -> None:
         self._is_due = False
@@ -141,7 +143,7 @@ class EnginePlanner(NoPlanner):
         paths.extend([each, table.parent(each), table.name(each)] for each in reversed(above))
 
     def _tell_listing(self, node: Node) -> None:
-        number = self._number(node)
+        number = self.simulation.numbers.get(node.id)
         if number is None or node.listing is None:
             return
         names = [listed.name for listed in node.listing.names]
@@ -150,15 +152,6 @@ class EnginePlanner(NoPlanner):
         self._name_path(number, paths)
         self.engine.observe(paths, [], self.simulation.workload.records[:0])
         self.engine.listing(number, names, kinds)
-
-    def _number(self, node: Node) -> int | None:
-        """The recording's id of a node; None where it has none."""
-        table = self.simulation.workload.recording.paths
-        number: int | None = 0
-        for name in self.simulation.cache.tree.path(node).split(b"/"):
-            if name and number is not None:
-                number = table.find(number, name)
-        return number
 
     def _score_all(self) -> None:
         simulation = self.simulation

@@ -131,6 +131,9 @@ class Simulation:
         self.source = ModelledSource(model, self.call_at)
         cache.run += 1
         self.nodes = cache.tree.take(workload.recording)
+        """By the recording's path ids."""
+        self.numbers = {node.id: number for number, node in enumerate(self.nodes)}
+        """The recording's path ids by those of the nodes."""
         self._events: list[tuple[float, int, int, Any]] = []
         self._sequence = 0
         self._waits_for = list(workload.depends_on)
@@ -147,10 +150,8 @@ class Simulation:
         """All accesses, to the end."""
         workload = self.workload
         self.planner.begin(self)
-        for index in range(len(workload)):
-            if not self._waits_for[index]:
-                self._push(workload.start_s[index], _ISSUE, index)
-                break  # all others follow on something
+        if len(workload):
+            self._push(workload.start_s[0], _ISSUE, 0)  # all others follow on something
         events = self._events
         left = len(workload)
         done = self.outcome
@@ -577,19 +578,15 @@ class Simulation:
         """A rule's wish: the attributes of these names."""
         for position, name in enumerate(names):
             node = self.cache.tree.child(directory, name)
-            self._push_job(position, Job(Want.ATTRIBUTES, node, (), 0, 0, "scan", self.now_s, 1.0))
+            self.planning.push(position, Job(Want.ATTRIBUTES, node, (), 0, 0, "scan", self.now_s, 1.0))
         self._hand_out()
 
     def wish(
         self, horizon: int, want: Want, node: Node, offset: int, length: int, generator: str, score: float
     ) -> None:
         """Has something ready that is used `horizon` accesses from now."""
-        self._push_job(horizon, Job(want, node, (), offset, length, generator, self.now_s, score))
+        self.planning.push(horizon, Job(want, node, (), offset, length, generator, self.now_s, score))
         self._hand_out()
-
-    def _push_job(self, horizon: int, job: Job[Node]) -> None:
-        if self.planning.push(horizon, job):
-            self.outcome.wishes += 1
 
     def _hand_out(self) -> None:
         if self._is_handing_out:
