@@ -21,7 +21,7 @@ from bench.mounted import Llmfs, LlmfsFailedError, drop_pages
 from bench.recorded import WORKLOADS, ProgramFailedError, Workload
 from bench.report import Progress
 from bench.slowdir import BuildError, SlowDir
-from predictor.evaluate import write_tree
+from predictor.recording import write_tree
 from predictor.trace import TraceWriter, read_trace, segments
 
 RUNS = 2

@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from predictor.evaluate import Recording, hash_order
 from predictor.events import ROOT, PathTable, Stream
+from predictor.recording import Recording, moved
 
 _NUMBER = re.compile(rb"\d{3,}")
 
@@ -29,14 +29,14 @@ def renamed(recording: Recording, prefix: bytes, shift: int) -> Recording:
     for path in old:
         if path != ROOT:
             ids[path] = new.intern(ids[old.parent(path)], rename(old.name(path)))
-    return _moved(recording, f"renamed {recording.name}", new, ids, recording.streams)
+    return moved(recording, f"renamed {recording.name}", new, ids, recording.streams)
 
 
 def interleaved(one: Recording, other: Recording) -> Recording:
     """Both at once, each in a directory of its own and over the whole of the time."""
     paths = PathTable()
     streams: dict[int, Stream] = {}
-    moved = []
+    both = []
     for number, recording in enumerate((one, other)):
         top = paths.intern(ROOT, b"%d" % number)
         ids = {ROOT: top}
@@ -47,42 +47,25 @@ def interleaved(one: Recording, other: Recording) -> Recording:
         for stream in recording.streams.values():
             numbers[stream.id] = len(streams)
             streams[len(streams)] = Stream(len(streams), 2 * stream.tgid + number, stream.command)
-        copy = _moved(recording, recording.name, paths, ids, streams)
+        copy = moved(recording, recording.name, paths, ids, streams)
         for records in copy.batches:
             records["stream"] = [numbers[stream] for stream in records["stream"].tolist()]
             share = np.linspace(0, 1, len(records), endpoint=False)
             records["time_ns"] = one.batches[0]["time_ns"][0] + (share * _duration_ns(one)).astype(np.uint64)
-        moved.append(copy)
-    records = np.concatenate([records for copy in moved for records in copy.batches])
+        both.append(copy)
+    records = np.concatenate([records for copy in both for records in copy.batches])
     records = records[np.argsort(records["time_ns"], kind="stable")]
     return Recording(
         f"{one.name} with {other.name}",
         paths,
         streams,
         [records],
-        moved[0].children | moved[1].children,
-        moved[0].folders | moved[1].folders,
-        moved[0].sizes | moved[1].sizes,
+        both[0].children | both[1].children,
+        both[0].folders | both[1].folders,
+        both[0].sizes | both[1].sizes,
     )
 
 
 def _duration_ns(recording: Recording) -> int:
     times = recording.batches[0]["time_ns"]
     return int(times[-1] - times[0])
-
-
-def _moved(
-    recording: Recording, name: str, paths: PathTable, ids: dict[int, int], streams: dict[int, Stream]
-) -> Recording:
-    """The recording with its paths under other ids, those of `paths`."""
-    batches = []
-    for records in recording.batches:
-        copy = records.copy()
-        copy["path"] = [ids[path] for path in records["path"].tolist()]
-        batches.append(copy)
-    children = {ids[parent]: [ids[child] for child in listed] for parent, listed in recording.children.items()}
-    for listed in children.values():
-        listed.sort(key=lambda child: hash_order(paths.name(child)))
-    old = {recording.paths.path(number): number for number in recording.paths}
-    sizes = {paths.path(ids[old[path]]): size for path, size in recording.sizes.items()}
-    return Recording(name, paths, streams, batches, children, {ids[folder] for folder in recording.folders}, sizes)

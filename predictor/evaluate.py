@@ -8,32 +8,27 @@ touched at all. The same for 128 KiB blocks of data, for those that plan ranges.
 whether the file was touched before in an earlier run. Plans are asked for once every `BURST` accesses, as a mount does;
 rivals may answer at every access. Nothing is said about time here: that is for replay against a slow source.
 
-A trace has no names for its listings. They are taken from NAME.tree beside NAME.trace or NAME-1.trace, where there is
-one (`write_tree`); else the listing of a directory is what the trace itself touches there. A real one is longer, which
-makes siblings, unread sets and cohorts look far better than they are.
+What a directory lists is `predictor.recording`'s to say: where that is only what the trace touches, siblings, unread
+sets and cohorts look far better than they are.
 """
 
 import argparse
-import dataclasses
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from predictor import ranker
 from predictor.baselines.catalogue import RIVALS
 from predictor.baselines.rival import BLOCK_BYTES, TOUCHES, Access, Rival, Wish
 from predictor.engine import Engine
-from predictor.events import FLAG_WRITE, Op, PathTable, Stream
-from predictor.interchange import read_any
+from predictor.events import FLAG_WRITE, Op, PathTable
 from predictor.plan import PlanItem, Want
 from predictor.ranking import Ranker
-from predictor.trace import Batch, Records
+from predictor.recording import Recording, load, renumbered
+from predictor.trace import Records
 
 BURST = 8
 """Accesses between two plans: a cold program waits for each access, a warm one is a few ahead of us."""
@@ -43,19 +38,6 @@ if TYPE_CHECKING:
 
 RIVALS_SHOWN = ("last successor", "order 2", "siblings")
 """The rivals that cost little to ask; `--rivals` names others."""
-
-
-@dataclass(slots=True)
-class Recording:
-    """A trace in memory, with the listings it implies."""
-
-    name: str
-    paths: PathTable
-    streams: dict[int, Stream]
-    batches: list[Records]
-    children: dict[int, list[int]]
-    folders: set[int]
-    sizes: dict[bytes, int] = field(default_factory=dict)  # bytes, as far as the trace tells
 
 
 @dataclass(slots=True)
@@ -118,107 +100,6 @@ class Result:
     @property
     def microseconds(self) -> float:
         return self.seconds * 1e6 / max(1, self.events)
-
-
-def load(path: str | os.PathLike[str]) -> Recording:
-    """Reads a trace of either kind whole. Raises TraceError or OSError."""
-    recording = record(Path(path).name, read_any(path))
-    stem = Path(path).name.partition(".")[0]
-    for name in (stem, stem.rpartition("-")[0]):
-        tree = Path(path).with_name(f"{name}.tree")
-        if name and tree.is_file():
-            _add_tree(recording, tree.read_bytes())
-            break
-    return recording
-
-
-def latest(recording: Recording, accesses: int) -> Recording:
-    """The same recording with the last so many accesses. What is known of directories and sizes stays."""
-    kept: list[Records] = []
-    for records in reversed(recording.batches):
-        if accesses > 0:
-            kept.insert(0, records[-accesses:])
-            accesses -= len(records)
-    return dataclasses.replace(recording, batches=kept)
-
-
-def write_tree(root: Path, target: Path) -> None:
-    """All names below `root`, a NUL after each, a slash before that where it is a directory."""
-    names = []
-    for place, folders, files in os.walk(os.fsencode(root)):
-        below = os.path.relpath(place, os.fsencode(root))
-        names += [os.path.normpath(os.path.join(below, name)) + b"/" for name in folders]
-        names += [os.path.normpath(os.path.join(below, name)) for name in files]
-    target.write_bytes(b"".join(name + b"\0" for name in sorted(names)))
-
-
-def _add_tree(recording: Recording, names: bytes) -> None:
-    touched = {child for listed in recording.children.values() for child in listed}
-    for name in names.split(b"\0")[:-1]:
-        path = recording.paths.intern_path(name)
-        if name.endswith(b"/"):
-            recording.folders.add(path)
-        if path not in touched:
-            recording.children.setdefault(recording.paths.parent(path), []).append(path)
-    for listed in recording.children.values():
-        listed.sort(key=lambda child: hash_order(recording.paths.name(child)))
-
-
-def record(name: str, batches: Iterator[Batch]) -> Recording:
-    """A recording of batches."""
-    kept: list[Records] = []
-    paths, streams = PathTable(), dict[int, Stream]()
-    for batch in batches:
-        paths, streams = batch.paths, batch.streams
-        kept.append(batch.records)
-    kept = [_with_sizes(kept)] if kept else []
-    present: dict[int, None] = {}
-    folders: set[int] = set()
-    for records in kept:
-        for path, op in zip(records["path"].tolist(), records["op"].tolist(), strict=True):
-            if op == Op.READDIR:
-                folders.add(path)
-            if op in TOUCHES and op != Op.ABSENT:
-                while path and path not in present:
-                    present[path] = None
-                    path = paths.parent(path)
-                    folders.add(path)
-    children: dict[int, list[int]] = {}
-    for path in present:
-        children.setdefault(paths.parent(path), []).append(path)
-    for listed in children.values():
-        listed.sort(key=lambda child: hash_order(paths.name(child)))
-    return Recording(name, paths, streams, kept, children, folders, _sizes(paths, kept))
-
-
-def _sizes(paths: PathTable, batches: list[Records]) -> dict[bytes, int]:
-    sizes: dict[bytes, int] = {}
-    for records in batches:
-        columns = (records[name].tolist() for name in ("path", "op", "offset", "length"))
-        for number, op, offset, length in zip(*columns, strict=True):
-            size = offset + length if op == Op.READ else offset if op in (Op.OPEN, Op.LOOKUP, Op.GETATTR) else 0
-            if size:
-                path = paths.path(number)
-                sizes[path] = max(size, sizes.get(path, 0))
-    return sizes
-
-
-def _with_sizes(batches: list[Records]) -> Records:
-    """One array, where opens tell the size that reads of nothing reveal: a mount knows it, many traces do not."""
-    records = np.concatenate(batches)
-    ends = records[(records["op"] == Op.READ) & (records["length"] == 0) & (records["offset"] > 0)]
-    sizes = dict(zip(ends["path"].tolist(), ends["offset"].tolist(), strict=True))
-    silent = np.flatnonzero((records["op"] == Op.OPEN) & (records["offset"] == 0))
-    records["offset"][silent] = [sizes.get(path, 0) for path in records["path"][silent].tolist()]
-    return records
-
-
-def hash_order(name: bytes) -> int:
-    """Directories of ext4 and most others are listed in the order of a hash of the names."""
-    value = 0xCBF29CE484222325
-    for byte in name:
-        value = (value ^ byte) * 0x100000001B3 & (2**64 - 1)
-    return value
 
 
 def replay(engine: Engine, recording: Recording, burst: int = BURST, seen: set[bytes] | None = None) -> Result:
@@ -355,25 +236,12 @@ def compare(
         for recording in recordings:
             progress(f"{name} on {recording.name}", len(results) / count)
             if recording.paths is not table:  # ids are a recording's own
-                recording = _renumbered(recording, table) if table is not None else recording
+                recording = renumbered(recording, table) if table is not None else recording
                 table = recording.paths
             rival = rival or RIVALS[name](table)
             results.append(replay_rival(rival, recording, seen))
             seen |= results[-1].touched
     return results
-
-
-def _renumbered(recording: Recording, table: PathTable) -> Recording:
-    """The recording with the path ids of `table`."""
-    ids = [table.intern_path(recording.paths.path(number)) for number in range(len(recording.paths))]
-    batches = []
-    for records in recording.batches:
-        copy = records.copy()
-        copy["path"] = [ids[number] for number in records["path"].tolist()]
-        batches.append(copy)
-    children = {ids[d]: [ids[child] for child in listed] for d, listed in recording.children.items()}
-    folders = {ids[folder] for folder in recording.folders}
-    return Recording(recording.name, table, recording.streams, batches, children, folders, recording.sizes)
 
 
 def _share(part: int, whole: int) -> float:

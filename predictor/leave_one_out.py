@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor.engine import Engine
-from predictor.evaluate import Recording, Result, replay
+from predictor.evaluate import Result, replay
 from predictor.pretraining import (
     FEW,
     Progress,
     Workload,
+    begun_with,
     common_to_others,
     cross_entropy,
     family_of,
@@ -25,7 +26,7 @@ from predictor.pretraining import (
     pretrain,
 )
 from predictor.ranker import NetworkRanker, Weights
-from predictor.snapshot import give_back_tables, take_tables
+from predictor.recording import Recording
 from predictor.tracker import HORIZONS
 
 WORST_RATIO = 1.02
@@ -67,9 +68,7 @@ class InUse:
 
 def in_use(runs: Sequence[Recording], common: Engine, weights: Weights | None) -> InUse:
     """Replays the runs, planned by a network, or by counts where there is none."""
-    engine = Engine(ranker=None if weights is None else NetworkRanker(weights))
-    give_back_tables(engine, take_tables(common))
-    engine.examples.every = 1
+    engine = begun_with(common, None if weights is None else NetworkRanker(weights))
     results = tuple(replay(engine, recording) for recording in runs)
     engine.tracker.settle()
     arrays = engine.examples.arrays()

@@ -22,9 +22,11 @@ import numpy.typing as npt
 from predictor import experience
 from predictor.augment import interleaved, renamed
 from predictor.engine import Engine
-from predictor.evaluate import Recording, Result, load, replay
+from predictor.evaluate import Result, replay
 from predictor.features import CANDIDATE_FEATURES, EXTENSIONS, PRIOR_COLUMNS, TOKEN_FEATURES
 from predictor.ranker import Weights
+from predictor.ranking import Ranker
+from predictor.recording import Recording, load
 from predictor.snapshot import give_back_tables, take_tables
 from predictor.tracker import HORIZONS
 from predictor.trainer import Arrays
@@ -87,13 +89,19 @@ def recordings_of(traces: Sequence[Path], progress: Progress) -> dict[str, list[
 
 def play(name: str, families: frozenset[str], runs: Sequence[Recording], common: Engine | None = None) -> Workload:
     """What an engine makes of the runs that knows nothing, or only what is `common`."""
-    engine = Engine()
-    if common is not None:
-        give_back_tables(engine, take_tables(common))
-    engine.examples.every = 1
+    engine = begun_with(common)
     results = [replay(engine, recording) for recording in runs]
     engine.tracker.settle()
     return Workload(name, families, engine, engine.examples.arrays(), results[0])
+
+
+def begun_with(common: Engine | None, ranker: Ranker | None = None) -> Engine:
+    """An engine that knows what is `common`, and keeps every ranking as an example."""
+    engine = Engine(ranker=ranker)
+    if common is not None:
+        give_back_tables(engine, take_tables(common))
+    engine.examples.every = 1
+    return engine
 
 
 def with_experience(

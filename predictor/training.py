@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictor import ranker, state
-from predictor.evaluate import load as load_recording
 from predictor.evaluate import replay
+from predictor.recording import load as load_recording
 from predictor.state import replace
 from predictor.trainer import Report, incumbent_weights
 from predictor.trainer import train as train_network

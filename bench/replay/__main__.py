@@ -29,9 +29,9 @@ from llmfs.settings import parse_size
 from predictor import experience, ranker
 from predictor.baselines.catalogue import RIVALS
 from predictor.engine import Engine
-from predictor.evaluate import Recording
 from predictor.events import Op
 from predictor.limits import Limits
+from predictor.recording import Recording
 from predictor.trace import TraceError
 
 OWN = ("none", "rules+lru", "rules", "counts", "network", "candidate oracle", "oracle")

@@ -9,8 +9,8 @@ import numpy as np
 from bench.eviction import traces
 from bench.replay.synthetic import SYNTHETIC
 from llmfs.blocks import PAGE_BYTES
-from predictor.evaluate import Recording, load, record
 from predictor.events import ACCESS, FLAG_WRITE, Op, PathTable, Stream
+from predictor.recording import Recording, load, record
 from predictor.trace import Batch, TraceError
 
 BETWEEN_BLOCKS_NS = 500_000

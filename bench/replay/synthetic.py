@@ -5,8 +5,8 @@ from random import Random
 
 import numpy as np
 
-from predictor.evaluate import Recording, record
 from predictor.events import ACCESS, Op, PathTable, Stream
+from predictor.recording import Recording, record
 from predictor.trace import Batch
 
 FILES = 600

@@ -4,8 +4,8 @@ from bench.replay.source import Arrival
 from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy.scanning import Scan
-from predictor.evaluate import Recording
 from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
+from predictor.recording import Recording
 
 _ALL_PAGES = (1 << BLOCK_PAGES) - 1
 _FOLDER, _FILE = 0o040000, 0o100000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.evaluate import Recording
 from predictor.events import ACCESS
+from predictor.recording import Recording
 from predictor.trace import Records
 
 _WAITED_FOR_MAX = 4

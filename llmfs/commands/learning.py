@@ -161,6 +161,7 @@ def evaluate(
             raise UsageError(f"there is no trace {one_line(trace)}")
     drawing = plots.target(plot)
     from predictor import evaluate as evaluation
+    from predictor import recording
     from predictor.trace import segments
 
     if not traces and cache is not None and not segments(cache.trace):
@@ -174,7 +175,7 @@ def evaluate(
         runs = []
         for path in [settings.absolute(trace) for trace in traces or []] or ([cache.trace] if cache else []):
             tell(f"reading {path.name}", 0.0)
-            runs.append(evaluation.latest(evaluation.load(path), latest))
+            runs.append(recording.latest(recording.load(path), latest))
         if len(runs) == 1:
             runs *= 2
         for run in runs:

@@ -24,9 +24,9 @@ from bench.replay.workload import arrange
 from llmfs.config import Predictor
 from predictor.baselines.catalogue import RIVALS
 from predictor.engine import Engine
-from predictor.evaluate import Recording, record
 from predictor.events import ACCESS, Op, PathTable, Stream
 from predictor.interchange import write_csv
+from predictor.recording import Recording, record
 from predictor.trace import Batch, TraceError
 
 LATENCY_S = 0.010

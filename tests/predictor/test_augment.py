@@ -3,8 +3,8 @@
 import numpy as np
 
 from predictor.augment import interleaved, renamed
-from predictor.evaluate import Recording, record
 from predictor.events import Op, PathTable, Stream
+from predictor.recording import Recording, record
 from predictor.trace import Batch
 from tests.predictor.workload import Mount
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from predictor import evaluate, state
+from predictor.recording import load
 from predictor.trace import TraceWriter
 from predictor.training import train
 from tests.predictor.workload import Mount, start_of_a_program
@@ -23,7 +24,7 @@ def trace(tmp_path: Path) -> Path:
 
 
 def test_a_second_run_is_covered_as_well_as_by_rivals_that_answer_at_every_access(trace: Path) -> None:
-    recording = evaluate.load(trace)
+    recording = load(trace)
     results = evaluate.compare([recording, recording], None)
     second = {result.planner: result for result in results[1::2]}
     assert second["rules"].coverage > 0.95
@@ -52,5 +53,5 @@ def test_training_from_traces_saves_what_it_learned(trace: Path, tmp_path: Path)
     train([trace], tmp_path / "state", lambda _what, share: steps.append(share), passes=1, seconds=5.0)
     assert steps == sorted(steps)
     assert steps[-1] == 1.0
-    result = evaluate.replay(state.load(tmp_path / "state"), evaluate.load(trace))
+    result = evaluate.replay(state.load(tmp_path / "state"), load(trace))
     assert result.coverage > 0.95
