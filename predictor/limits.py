@@ -26,7 +26,6 @@ class Limits:
     ahead_bytes: int = 1 << 30  # planned and not used yet: replays of the past wait beyond that
     min_score: float = 0.25  # below this a candidate is not worth a request for data
     min_score_unseen: float = 0.65  # nor for data of a file that was never seen: one byte in five may be in vain
-    min_score_unseen_network: float = 0.5  # likewise where a network says it: the counts' 0.65 is four in ten
     min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
     used_again_ns: int = 2_000_000_000  # used: is ready for at least this long

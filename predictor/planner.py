@@ -167,13 +167,12 @@ class Planner:
     def _rank(self, stream: StreamState, ranker: Ranker | None, items: deque[PlanItem]) -> None:
         ranked = self._ranking.rank(stream, ranker, self._counters["visits"])
         self._counters["ranked"] += bool(ranked)
-        least_unseen = self._limits.min_score_unseen if ranker is None else self._limits.min_score_unseen_network
         for candidate, score, horizon in ranked:
             if score < self._limits.min_score_names:
                 continue
             flags, ranges = self._proposer.footprint(candidate.path, stream.path)
             is_unseen = not self._history.latest(candidate.path)
-            least = least_unseen if is_unseen else self._limits.min_score
+            least = self._limits.min_score_unseen if is_unseen else self._limits.min_score
             largest = max(self._sizes.get(candidate.path, 0), self._sizes.get(stream.path, 0))
             if is_unseen and flags & DATA and largest > SMALL_BYTES:
                 ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells

@@ -165,7 +165,6 @@ class CandidateOracle(EnginePlanner):
         limits = Limits(
             min_score=0.0,
             min_score_unseen=0.0,
-            min_score_unseen_network=0.0,
             min_score_names=0.0,
             ahead_bytes=ahead_bytes,
         )
