@@ -475,9 +475,9 @@ class Mount:
         if self._link is None:
             return
         if self.speed.is_fast:
-            self._link.skip(batch)  # nothing to gain: leave the machine to the program
+            self._link.skip()  # nothing to gain: leave the machine to the program
         else:
-            self._link.accesses(batch)
+            self._link.accesses(batch[2])
 
     def _listed(self, directory: Inode, names: list[ListedName]) -> None:
         if self._link is not None:

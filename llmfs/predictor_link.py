@@ -23,7 +23,6 @@ from typing import Any
 
 import trio
 
-from llmfs.recorder import Batch
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
 from predictor.plan import Outcome, PlanItem, Want
@@ -81,11 +80,10 @@ class PredictorLink:
 
     # --- telling it
 
-    def accesses(self, batch: Batch) -> None:
-        """Pass on a batch of the recorder's."""
+    def accesses(self, records: bytes) -> None:
+        """Pass on the records of a batch of the recorder's."""
         if not self._is_connected:
             return  # it is told all names when there is somebody to listen
-        records = batch[2]
         paths, streams, is_all = self._next_names()
         # Names come first: while it is further behind than a slice, that is what it gets.
         if self._post(["accesses", paths, streams, records if is_all else b""]):
@@ -98,8 +96,8 @@ class PredictorLink:
             self._post(["outcomes", self._outcomes])
             self._outcomes = []
 
-    def skip(self, batch: Batch) -> None:
-        """A batch that is not worth learning from: its names are told with a later one."""
+    def skip(self) -> None:
+        """A batch came that is not worth learning from: its names are told with a later one."""
         paths, streams, is_all = self._next_names() if self._is_connected else ([], [], True)
         if not is_all and self._post(["accesses", paths, streams, b""]):
             self._told(paths, streams)

@@ -27,7 +27,7 @@ class _Pipe:
     """A mount's recorder and link, and what a predictor at their other end was told."""
 
     def __init__(self) -> None:
-        self.recorder = Recorder(lambda batch: self.link.accesses(batch))
+        self.recorder = Recorder(lambda batch: self.link.accesses(batch[2]))
         self.dropped = 0
         self.slices: list[int] = []
         self.link = PredictorLink(
@@ -140,10 +140,10 @@ def test_names_of_batches_that_are_skipped_are_told_with_the_next(monkeypatch: p
     pipe = _Pipe()
 
     def use() -> None:
-        pipe.recorder._take = pipe.link.skip
+        pipe.recorder._take = lambda _batch: pipe.link.skip()
         pipe.use(0, 3 * SLICE)
         pipe.recorder.flush()
-        pipe.recorder._take = pipe.link.accesses
+        pipe.recorder._take = lambda batch: pipe.link.accesses(batch[2])
         for _ in range(4):  # the first ones carry names alone
             pipe.use(0, 3 * SLICE)
             pipe.recorder.flush()
