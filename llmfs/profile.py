@@ -21,13 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmfs.blocks import PAGE_BYTES
 from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
 
 VERSION = 1
 FILES_MAX = 500_000
 """More are not recorded: 200 bytes each in memory, and fetching so many takes longer than it helps."""
-
-PAGE_BYTES = 4096
 
 Range = tuple[int, int]
 """offset, length in bytes"""

@@ -10,7 +10,7 @@ Nothing here teaches the predictor: what is warmed is no program's access.
 import errno
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import trio
@@ -21,6 +21,7 @@ from llmfs.content import Content
 from llmfs.inodes import Inode
 from llmfs.kernel import KernelCache
 from llmfs.metadata import Metadata
+from llmfs.profile import Used, taken
 from llmfs.source import Source
 from llmfs.workers import Workers
 
@@ -155,18 +156,16 @@ class Upkeep:
         figures["fetched_bytes"] += fetched  # not in one line: what others added meanwhile would be lost
         figures["files"] += 1
 
-    async def _replay_file(
-        self, path: tuple[bytes, ...], is_listed: bool, ranges: Sequence[tuple[int, int]], figures: Figures
-    ) -> None:
+    async def _replay_file(self, path: tuple[bytes, ...], used: Used, figures: Figures) -> None:
         inode = await self._metadata.resolve(self._metadata.root, path, self._workers)
         if inode is None:
             figures["missing"] += 1
             return
         await self._metadata.attributes(inode, self._workers)
-        if is_listed and inode.attributes.is_directory:
+        if used.is_listed and inode.attributes.is_directory:
             await self._metadata.listing(inode, self._workers)
         if inode.attributes.is_regular:
-            for offset, length in ranges:
+            for offset, length in used.ranges:
                 if length:
                     fetched = await self._content.prefetch(inode, offset, length, None, self._workers)
                     figures["fetched_bytes"] += fetched
@@ -304,27 +303,15 @@ def _path(inode: Inode) -> str:
     return os.fsdecode(b"/".join(reversed(names)))
 
 
-def _wishes(files: object) -> list[tuple[tuple[bytes, ...], bool, list[tuple[int, int]]]]:
-    """A part of a profile that came from outside: path, whether it was listed, ranges. Raises ValueError."""
-    try:
-        if not isinstance(files, list):
-            raise TypeError
-        return [
-            (_names(each["path"]), bool(each.get("is_listed")), [_range(*pair) for pair in each.get("ranges", [])])
-            for each in files
-        ]
-    except (TypeError, KeyError, AttributeError, UnicodeError):
-        raise ValueError("that is no part of a profile") from None
+def _wishes(files: object) -> list[tuple[tuple[bytes, ...], Used]]:
+    """A part of a profile that came from outside: what is used of each path. Raises ValueError."""
+    if not isinstance(files, list):
+        raise ValueError("that is no part of a profile")
+    return [(_names(path), used) for path, used in taken(files).items()]
 
 
 def _names(path: str) -> tuple[bytes, ...]:
     names = tuple(name for name in os.fsencode(path).split(b"/") if name)
     if any(name in (b".", b"..") or b"\0" in name for name in names):
-        raise TypeError
+        raise ValueError("that is no part of a profile")
     return names
-
-
-def _range(offset: int, length: int) -> tuple[int, int]:
-    if not (type(offset) is type(length) is int and offset >= 0 and length >= 0):
-        raise TypeError
-    return offset, length

@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 
+from llmfs.blocks import PAGE_BYTES
 from predictor.events import ACCESS, Op, PathTable, Stream
 from predictor.recording import Recording, record
 from predictor.trace import Batch
@@ -16,7 +17,6 @@ THINKING_NS = 3_000_000
 """Between two accesses: a loader that decodes what it read."""
 
 READS = 20_000
-PAGE_BYTES = 4096
 LARGE_BYTES = 4 << 30
 
 
