@@ -5,7 +5,7 @@ the probabilities that were served, and what the plans covered and fetched in va
 is better on the mean, and nowhere much worse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,14 +107,19 @@ def leave_one_out(
     workloads: Sequence[Workload],
     more: Sequence[Workload],
     progress: Progress,
+    keep: Callable[[str, Weights], object] = lambda _family, _weights: None,
     seed: int = 0,
 ) -> list[LeftOut]:
-    """Trains without each family in turn, with `more` to train on, and tries what came of it on its workloads."""
+    """Trains without each family in turn, with `more` to train on, and tries what came of it on its workloads.
+
+    `keep` is given each family and the weights that had no part of it.
+    """
     found = []
     families = list(dict.fromkeys(family_of(workload.name) for workload in workloads))
     for number, family in enumerate(families):
         progress(f"training without {family}", number / len(families))
         weights = pretrain([w for w in (*workloads, *more) if family not in w.families], seed)
+        keep(family, weights)
         for workload in workloads:
             if family in workload.families:
                 common = common_to_others(workloads, workload.families)

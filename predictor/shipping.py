@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--plots", type=Path, metavar="DIR", help="draw calibration and ratios there (needs matplotlib)"
     )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep there the networks that a family was left out of"
+    )
     options = parser.parse_args(arguments)
 
     def progress(what: str, share: float) -> None:
@@ -59,7 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
         )
     more = augmented(runs, blank, progress)
-    results = leave_one_out(runs, workloads, more, progress)
+
+    def keep(family: str, weights: Weights) -> None:
+        if options.keep is not None:
+            data = ranker.dump_weights(weights)
+            write(options.keep / f"without-{family}.safetensors", lambda file: file.write(data))
+
+    results = leave_one_out(runs, workloads, more, progress, keep)
     show_network(results)
     show_calibration(results)
     if options.plots is not None:
