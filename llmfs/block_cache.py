@@ -8,12 +8,13 @@ not the blocks, and they join as they come. A block that is asked for before its
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
 from llmfs.blocks import BLOCK_BYTES, Block, block_of, decode, disk_bytes, encode
 from llmfs.policy.eviction import Eviction, Resident, Score
+from llmfs.policy.shares import Shares
 from llmfs.store import Key, Store
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class BlockCache:
         self._on_evict = on_evict
         self._on_corrupt = on_corrupt
         self._hot: OrderedDict[bytes, Block] = OrderedDict()
+        self._shares = Shares()
 
     def __len__(self) -> int:
         return len(self._policy)
@@ -78,17 +80,28 @@ class BlockCache:
         self._heat(key, block)
         return block
 
+    def look(self, key: bytes) -> Block | None:
+        """As `get`, and nothing is moved, not even in memory."""
+        block = self._hot.get(key)
+        stored = self._store.get(TABLE, key) if block is None else None
+        return decode(stored) if stored is not None else block
+
+    def share_out(self, shares: Sequence[float]) -> None:
+        """What each group may take of the cache, from group 1 on. What is there joins one when it is used again."""
+        self._shares = Shares(shares)
+
     def resident(self, key: bytes) -> Resident | None:
         """What the policy knows of a block; None where it is not there, or its key was not read yet."""
         return self._policy.get(key)
 
-    def use(self, key: bytes) -> str | None:
-        """A program used the block. Returns who had fetched it ahead, the first time it is used."""
+    def use(self, key: bytes, group: int = 0) -> str | None:
+        """A program used the block, of a file of that group. Returns who had fetched it ahead, the first time."""
         resident = self._policy.get(key)
         if resident is None:
             return None
         generator, resident.generator = resident.generator, None
         self._policy.touch(key)
+        self._shares.place(key, resident.size_bytes, group)
         return generator
 
     def done_with(self, keys: Iterable[bytes]) -> None:
@@ -101,20 +114,25 @@ class BlockCache:
         for key in keys:
             self._policy.not_done_with(key)
 
-    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None) -> None:
-        """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead."""
+    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
+        """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead.
+
+        `group`: what the file counts for, where some may not have all of the cache.
+        """
         known = self.get(key) if key in self._policy else None
         block = known.merged(first_page, data) if known is not None else block_of(first_page, data)
         if not self._store.put(TABLE, key, encode(block)):
             self.drop(key, "lost")
             return
         self._heat(key, block)
-        self._policy.admit(key, disk_bytes(len(block.data)), generator)
+        resident = self._policy.admit(key, disk_bytes(len(block.data)), generator)
+        self._shares.place(key, resident.size_bytes, group)
         self._make_room()
 
     def drop(self, key: bytes, reason: str = "asked") -> None:
         """Forget a block."""
         self._hot.pop(key, None)
+        self._shares.forget(key)
         resident = self._policy.forget(key)
         if resident is not None:
             self._on_evict(key, resident, reason)
@@ -124,6 +142,7 @@ class BlockCache:
         """The store could not keep these: its map was full, more so than our account of it. Aim lower."""
         for _, key in keys:
             self._hot.pop(key, None)
+            self._shares.forget(key)
             resident = self._policy.forget(key)
             if resident is not None:
                 self._on_evict(key, resident, "lost")
@@ -131,10 +150,13 @@ class BlockCache:
         self._make_room()
 
     def _make_room(self) -> None:
+        for key in self._shares.over(self._policy.capacity_bytes):
+            self.drop(key, "share")
         if self._policy.used_bytes <= self._policy.capacity_bytes:
             return
         for key, resident in self._policy.victims(self._score):
             self._hot.pop(key, None)
+            self._shares.forget(key)
             self._store.delete(TABLE, key)
             self._on_evict(key, resident, "capacity" if resident.generator is None else "expired")
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from llmfs.policy.rules import Rule
+
 
 class Consistency(StrEnum):
     """How soon a change made to the source by somebody else is seen."""
@@ -44,3 +46,4 @@ class MountConfig:
     source_timeout_s: float | None = None  # a request that waits longer for the source ends in ETIMEDOUT
     is_offline_ok: bool = False  # mount although the source is not there
     fuse_options: tuple[str, ...] = ()
+    policies: tuple[Rule, ...] = ()  # the first one that matches counts

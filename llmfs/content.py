@@ -99,6 +99,21 @@ class Content:
                 return piece, Tier.CACHE
         return await self._assemble(inode, offset, stop, is_sequential, workers)
 
+    async def read_bypassing(
+        self, inode: Inode, offset: int, length: int, workers: Workers
+    ) -> tuple[bytes | bytearray, Tier]:
+        """As `read`, and the cache is left as it was: what it has is served, what it lacks is not kept."""
+        stop = min(offset + length, inode.attributes.size)
+        parts = []
+        for index in range(offset // BLOCK_BYTES, -(-stop // BLOCK_BYTES)):
+            base = index * BLOCK_BYTES
+            block = self._cache.look(block_key(inode.id, inode.generation, index))
+            piece = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
+            if piece is None:
+                return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
+            parts.append(piece)
+        return b"".join(parts), Tier.CACHE
+
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
         """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
 
@@ -148,7 +163,7 @@ class Content:
         base = index * BLOCK_BYTES
         piece = block.cut(start - base, stop - base)
         if piece is not None:
-            generator = self._cache.use(key)
+            generator = self._cache.use(key, inode.group)
             if generator is not None:
                 self._on_used(inode, generator, False, len(block.data))
         return piece
@@ -293,7 +308,7 @@ class Content:
                 self._on_used(inode, generator, True, len(data))
                 generator = None
             key = block_key(inode.id, inode.generation, index)
-            self._cache.add(key, page - index * BLOCK_PAGES, data, generator)
+            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, inode.group)
             page = block_stop
 
     def _retire(self, inode_id: int, generation: int, flight: Flight) -> None:

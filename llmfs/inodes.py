@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmfs.attributes import Attributes
+from llmfs.policy.rules import ORDINARY, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +65,11 @@ class Inode:
         "checked_ns",
         "children",
         "generation",
+        "group",
         "handles",
         "hits",
         "id",
+        "is_immutable",
         "is_kept",
         "is_unlinked",
         "kernel_generation",
@@ -81,6 +84,7 @@ class Inode:
         "reader_fd",
         "scan",
         "told_sizes",
+        "treatment",
     )
 
     def __init__(self, inode_id: int, place: tuple[Inode, bytes] | None, attributes: Attributes) -> None:
@@ -96,6 +100,9 @@ class Inode:
         self.handles = 0  # open files and directories
         self.hits = 0  # reads that the cache answered
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
+        self.treatment: Treatment = ORDINARY  # by rules that ask for its path alone (treatments.py)
+        self.is_immutable = False  # likewise: it never changes
+        self.group = 0  # the share of the cache that it counts for: as it was last opened (policy/shares.py)
         self.is_unlinked = False  # reachable through descriptors only
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
@@ -112,6 +119,15 @@ class Inode:
     def size(self) -> int:
         """Bytes, as of its attributes."""
         return self.attributes.size
+
+
+def path_below(inode: Inode) -> bytes:
+    """The inode's path relative to the source, as it was last seen; empty for the root."""
+    names = []
+    while inode.place is not None:
+        inode, name = inode.place
+        names.append(name)
+    return b"/".join(reversed(names))
 
 
 class InodeTable:

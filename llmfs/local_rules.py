@@ -97,15 +97,16 @@ class LocalRules(Generic[Place]):
         if directory.listing is not None:
             self._on_listing(directory, directory.listing.names)
 
-    def read(self, reader: Reader[Place], offset: int, length: int) -> bool:
+    def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
         """A read. Returns whether it goes on where another ended, or begins a file."""
-        self._prefetcher.accessed()
+        if may_wish:
+            self._prefetcher.accessed()
         readahead = reader.readahead
         inode = reader.inode
         if readahead is None:
             readahead = reader.readahead = Readahead(inode.size)
         ranges = readahead.observe(offset, length)
-        if self._is_on:
+        if self._is_on and may_wish:
             for start, more in ranges:
                 self._prefetcher.have_ready(Want.DATA, inode, start, more, "sequential")
         return offset == 0 or readahead.is_sequential

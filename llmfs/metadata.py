@@ -87,7 +87,9 @@ class Metadata:
         on_prefetched: Callable[[str, str, bool], None] = lambda kind, generator, was_late: None,
         on_revalidated: Callable[[], None] = lambda: None,
         now_ns: Callable[[], int] = time.time_ns,
+        judge: Callable[[Inode], None] = lambda inode: None,
     ) -> None:
+        """`judge` notes in an inode that is new or has another name what policies say of it."""
         self._source = source
         self._records = records
         self.inodes = inodes
@@ -97,6 +99,7 @@ class Metadata:
         self._on_prefetched = on_prefetched
         self._on_revalidated = on_revalidated
         self.now_ns = now_ns
+        self._judge = judge
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
         self._ticks = 0
@@ -206,10 +209,14 @@ class Metadata:
         """Whether the inode's attributes may be believed now."""
         return self.may_believe(inode, inode.checked_ns)
 
+    def _consistency_of(self, inode: Inode) -> Consistency:
+        return Consistency.IMMUTABLE if inode.is_immutable else self._consistency
+
     def may_believe(self, inode: Inode, checked_ns: int) -> bool:
         """Whether what was seen of the inode at `checked_ns` (0: never) may be believed now."""
         return checked_ns > 0 and (
-            is_fresh(self._consistency, inode.attributes, checked_ns, self.now_ns()) or self._unreachable_for_ns() > 0
+            is_fresh(self._consistency_of(inode), inode.attributes, checked_ns, self.now_ns())
+            or self._unreachable_for_ns() > 0
         )
 
     def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
@@ -224,12 +231,14 @@ class Metadata:
             return None
         is_good = is_directory_good and (entry.generation == directory.generation or self._unreachable_for_ns() > 0)
         if entry.inode_id == ABSENT_ID:
-            is_good = is_good or is_fresh(self._consistency, directory.attributes, entry.checked_ns, now_ns)
+            is_good = is_good or is_fresh(
+                self._consistency_of(directory), directory.attributes, entry.checked_ns, now_ns
+            )
             return ABSENT if is_good else None
         inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, name)
         if inode is None or not self.is_fresh(inode):
             return None
-        if is_good or is_fresh(self._consistency, inode.attributes, entry.checked_ns, now_ns):
+        if is_good or is_fresh(self._consistency_of(inode), inode.attributes, entry.checked_ns, now_ns):
             return inode
         return None
 
@@ -237,7 +246,7 @@ class Metadata:
         """How much longer the kernel may believe the inode's attributes, in seconds."""
         if inode.checked_ns <= 0:
             return 0.0
-        lives_ns = remaining_ns(self._consistency, inode.attributes, inode.checked_ns, self.now_ns())
+        lives_ns = remaining_ns(self._consistency_of(inode), inode.attributes, inode.checked_ns, self.now_ns())
         return min(max(lives_ns, self._unreachable_for_ns()) / 1e9, 1e6)
 
     def inode(self, inode_id: int) -> Inode:
@@ -262,8 +271,8 @@ class Metadata:
         if entry.generation == directory.generation:
             lives_s = self.time_to_live_s(directory)
         inode = self.inodes.get(entry.inode_id)
-        attributes = inode.attributes if inode is not None else directory.attributes
-        lives_ns = remaining_ns(self._consistency, attributes, entry.checked_ns, self.now_ns())
+        who = inode if inode is not None else directory
+        lives_ns = remaining_ns(self._consistency_of(who), who.attributes, entry.checked_ns, self.now_ns())
         return min(max(lives_s, lives_ns / 1e9), 1e6)
 
     def is_current(self, directory: Inode, listing: Listing) -> bool:
@@ -342,6 +351,7 @@ class Metadata:
 
     def _move(self, inode: Inode, directory: Inode, name: bytes) -> None:
         inode.place = (directory, name)
+        self._judge(inode)
         self._disbelieve(inode)
         self._remember(directory, name, inode.id)
 
@@ -493,7 +503,7 @@ class Metadata:
             return
         inode.as_of = began
         now_ns = asked_ns or self.now_ns()
-        generation = generation_of(self._consistency, attributes, now_ns, self._source.has_stable_inodes)
+        generation = generation_of(self._consistency_of(inode), attributes, now_ns, self._source.has_stable_inodes)
         if attributes.is_directory and inode.children is None:
             inode.children = {}
         inode.attributes = attributes
@@ -505,6 +515,7 @@ class Metadata:
         self._keep_attributes(inode)
 
     def _adopt(self, inode: Inode) -> None:
+        self._judge(inode)
         for gone in self.inodes.add(inode):
             self.dismissed(gone)
 

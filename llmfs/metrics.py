@@ -60,7 +60,7 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 """What an errno of the source says. `refused` and `invalid` answer what a program asked for, the others are faults."""
 
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
-EVICTION_REASONS = ("capacity", "expired", "changed", "damaged", "lost", "asked")
+EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
 PARTS = ("records", "blocks", "trace", "prefetch", "predictor")
 """What may fail without a program noticing."""
 
@@ -229,7 +229,8 @@ class Metrics:
         evictions = Counter(
             "llmfs_cache_evicted_blocks",
             "Blocks that left the cache: to make room (capacity; expired: fetched ahead and not used in their time;"
-            " changed: of a file that is another by now), damaged, not kept by the disk (lost), or as a person asked.",
+            " share: their files may have only a part of it; changed: of a file that is another by now), damaged,"
+            " not kept by the disk (lost), or as a person asked.",
             ["reason"],
             registry=registry,
         )

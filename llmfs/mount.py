@@ -45,6 +45,7 @@ from llmfs.operations import Operations
 from llmfs.patience import Patience
 from llmfs.policy.eviction import Resident
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
+from llmfs.policy.rules import Do, Rule
 from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
@@ -55,6 +56,7 @@ from llmfs.source import Source
 from llmfs.status import status_of
 from llmfs.store import Store
 from llmfs.trace_log import TraceLog
+from llmfs.treatments import Treatments
 from llmfs.upkeep import Upkeep
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
@@ -143,6 +145,9 @@ class Mount:
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
         self.kernel = KernelCache()
         self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
+        self.recorder = Recorder(self._take_batch, self._process_seen)
+        self.treatments = Treatments(config.policies, self.recorder.process_of)
+        self.blocks.share_out(self.treatments.rules.shares)
         self.metadata = Metadata(
             self.source,
             records,
@@ -151,8 +156,8 @@ class Mount:
             self._changed,
             self._metadata_prefetched,
             metrics.revalidations.inc,
+            judge=self.treatments.judge,
         )
-        self.recorder = Recorder(self._take_batch, self._process_seen)
         self._recordings = Recordings(
             self.recorder.path_by_id, lambda: self.metadata.inodes, lambda: self.recorder.flush()
         )
@@ -212,6 +217,7 @@ class Mount:
                 self.recorder,
                 self.kernel,
                 self.patience,
+                self.treatments,
                 self.metrics,
                 self._config.read_only,
                 lambda: json.dumps(self.status()).encode(),
@@ -312,12 +318,28 @@ class Mount:
         """Goes by another configuration from now on, as far as that can be done while mounted."""
         self.patience.timeout_s = config.source_timeout_s
         self._config = dataclasses.replace(self._config, source_timeout_s=config.source_timeout_s)
+        self._take_policies(config.policies)
         ours = dataclasses.asdict(self._config)
         changed = [name for name, value in dataclasses.asdict(config).items() if value != ours[name]]
         if changed:
             log.warning("reloaded; takes another mount: %s", ", ".join(changed))
         else:
             log.info("reloaded")
+
+    def _take_policies(self, policies: tuple[Rule, ...]) -> None:
+        """Other rules for what is opened from now on. What is immutable stays as it is: the kernel was told so."""
+        ours, theirs = (
+            [each for each in rules if each.do is Do.IMMUTABLE] for rules in (self._config.policies, policies)
+        )
+        if ours != theirs:
+            log.warning("reloaded; takes another mount: policies that say immutable")
+            policies = tuple(ours) + tuple(each for each in policies if each.do is not Do.IMMUTABLE)
+        if policies != self._config.policies:
+            self.treatments.take(policies)
+            self.blocks.share_out(self.treatments.rules.shares)
+            for inode in self.metadata.inodes:
+                self.treatments.judge(inode)
+        self._config = dataclasses.replace(self._config, policies=policies)
 
     def _start_metrics(self) -> int | None:
         metrics = self.metrics

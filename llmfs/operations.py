@@ -30,8 +30,10 @@ from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
+from llmfs.policy.rules import Treatment
 from llmfs.recorder import Recorder
 from llmfs.source import Source
+from llmfs.treatments import Treatments, shown_path
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
 from predictor.baselines.readahead import Readahead
@@ -54,15 +56,22 @@ _RENAME_WHITEOUT = 4
 _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
 
 
+UNHEARD = 0
+"""The stream of accesses that are not recorded: a policy says so."""
+
+
 class Handle:
     """An open file or directory."""
 
-    __slots__ = ("appends", "fd", "inode", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream")
+    __slots__ = (
+        "appends", "fd", "inode", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream", "treatment",
+    )  # fmt: skip
 
-    def __init__(self, inode: Inode, stream: int, pid: int) -> None:
+    def __init__(self, inode: Inode, stream: int, pid: int, treatment: Treatment) -> None:
         self.inode = inode
         self.pid = pid
-        self.stream = stream
+        self.stream = stream  # UNHEARD where the predictor is not to learn of what is done here
+        self.treatment = treatment
         self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
         self.appends: trio.Lock | None = None  # open for appending: one write after the other
         self.placing_fd: int | None = None  # another, where not all is appended
@@ -124,6 +133,7 @@ class Operations(pyfuse3.Operations):
         recorder: Recorder,
         kernel: KernelCache,
         patience: Patience,
+        treatments: Treatments,
         metrics: Metrics,
         is_read_only: bool,
         status: Callable[[], bytes],
@@ -139,6 +149,7 @@ class Operations(pyfuse3.Operations):
         self._recorder = recorder
         self._kernel = kernel
         self._patience = patience
+        self._treatments = treatments
         self._metrics = metrics
         self._is_read_only = is_read_only
         self._status = status
@@ -162,16 +173,18 @@ class Operations(pyfuse3.Operations):
         directory = self._metadata.inode(parent_inode)
         inode, tier = await self._metadata.lookup(directory, name, self._demand)
         self._metrics.metadata[tier].inc()
-        stream = self._recorder.stream_of(ctx.pid)
-        path = self._recorder.child_of(directory, name)
+        stream = self._stream(ctx, directory, name)
+        path = self._recorder.child_of(directory, name) if stream else 0
         self._tier = tier
         if inode is None:
-            self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
-            self._rules.absent(directory, tier)
+            if stream:
+                self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
+                self._rules.absent(directory, tier)
             return _no_entry(self._metadata.name_time_to_live_s(directory, name))
         attributes = inode.attributes
-        self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
-        self._rules.looked_up(directory, name, inode, tier)
+        if stream:
+            self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
+            self._rules.looked_up(directory, name, inode, tier)
         self._metadata_used(inode, tier)
         entry = self._entry(inode)
         entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
@@ -191,16 +204,11 @@ class Operations(pyfuse3.Operations):
         else:
             _, tier = await self._metadata.attributes(node, self._demand)
         self._metrics.metadata[tier].inc()
-        self._recorder.record(
-            Op.GETATTR,
-            tier,
-            self._recorder.path_of(node),
-            self._recorder.stream_of(ctx.pid),
-            started_s,
-            node.attributes.size,
-        )
-        if node.place is not None:
-            self._rules.looked_up(*node.place, node, tier)
+        if stream := self._stream(ctx, node):
+            path = self._recorder.path_of(node)
+            self._recorder.record(Op.GETATTR, tier, path, stream, started_s, node.attributes.size)
+            if node.place is not None:
+                self._rules.looked_up(*node.place, node, tier)
         self._metadata_used(node, tier)
         self._tier = tier
         return self._attributes(node)
@@ -316,8 +324,8 @@ class Operations(pyfuse3.Operations):
         victim = self._metadata.in_use(directory, name)
         await self._demand.run(remove, directory, name, victim, _caller(ctx))
         self._metadata.removed(directory, name, victim)
-        path = self._recorder.child_of(directory, name)
-        self._recorder.record(op, Tier.NONE, path, self._recorder.stream_of(ctx.pid), started_s)
+        if stream := self._stream(ctx, directory, name):
+            self._recorder.record(op, Tier.NONE, self._recorder.child_of(directory, name), stream, started_s)
 
     @answers("rename")
     async def rename(
@@ -338,9 +346,9 @@ class Operations(pyfuse3.Operations):
         self._metadata.renamed(old, name_old, inode, new, name_new, victim, bool(flags & _RENAME_EXCHANGE))
         if flags & _RENAME_WHITEOUT:
             self._metadata.unknown(old, name_old)  # a device that stands for "nothing here"
-        stream = self._recorder.stream_of(ctx.pid)
-        self._recorder.record(Op.RENAME, Tier.NONE, self._recorder.child_of(old, name_old), stream, started_s)
-        self._recorder.record(Op.LOOKUP, Tier.NONE, self._recorder.child_of(new, name_new), stream, started_s)
+        if stream := self._stream(ctx, new, name_new):
+            self._recorder.record(Op.RENAME, Tier.NONE, self._recorder.child_of(old, name_old), stream, started_s)
+            self._recorder.record(Op.LOOKUP, Tier.NONE, self._recorder.child_of(new, name_new), stream, started_s)
         self._recorder.moved()
 
     def _made(
@@ -362,7 +370,7 @@ class Operations(pyfuse3.Operations):
         _, tier = await self._metadata.attributes(node, self._demand)
         self._metrics.metadata[tier].inc()
         self._metadata_used(node, tier)
-        handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
+        handle = self._opened(node, ctx)
         if is_writing:
             if flags & os.O_TRUNC:
                 self._content.changed(node)
@@ -379,15 +387,16 @@ class Operations(pyfuse3.Operations):
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
         keeps_cache = node.kernel_generation == node.generation
         node.kernel_generation = node.generation
-        self._recorder.record(
-            Op.OPEN,
-            tier,
-            self._recorder.path_of(node),
-            handle.stream,
-            started_s,
-            node.attributes.size,
-            flags=FLAG_WRITE if is_writing else 0,
-        )
+        if handle.stream:
+            self._recorder.record(
+                Op.OPEN,
+                tier,
+                self._recorder.path_of(node),
+                handle.stream,
+                started_s,
+                node.attributes.size,
+                flags=FLAG_WRITE if is_writing else 0,
+            )
         self._tier = tier
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
@@ -399,7 +408,7 @@ class Operations(pyfuse3.Operations):
         fd, attributes = await self._demand.run(self._source.create, directory, name, flags, mode, _caller(ctx))
         entry = self._made(Op.CREATE, directory, name, attributes, ctx)
         node = self._metadata.inode(entry.st_ino)
-        handle = Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid)
+        handle = self._opened(node, ctx)
         handle.fd = fd
         handle.appends = trio.Lock() if flags & os.O_APPEND else None
         keeps_cache = node.kernel_generation == node.generation
@@ -411,13 +420,17 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         node = handle.inode
-        is_sequential = self._rules.read(handle, off, size)
-        data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
+        is_sequential = self._rules.read(handle, off, size, handle.treatment.is_prefetched)
+        if handle.treatment.is_bypassing:
+            data, tier = await self._content.read_bypassing(node, off, size, self._demand)
+        else:
+            data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
         self._metrics.reads[tier].inc()
         self._metrics.read_bytes[tier].inc(len(data))
         if tier is Tier.CACHE:
             node.hits += 1
-        self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
+        if handle.stream:
+            self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
@@ -443,9 +456,10 @@ class Operations(pyfuse3.Operations):
             self._content.changed(node)
             self._metadata.own_change(node)
         self._metrics.written_bytes.inc(written)
-        self._recorder.record(
-            Op.WRITE, Tier.NONE, self._recorder.path_of(node), handle.stream, started_s, off, written, FLAG_WRITE
-        )
+        if handle.stream:
+            self._recorder.record(
+                Op.WRITE, Tier.NONE, self._recorder.path_of(node), handle.stream, started_s, off, written, FLAG_WRITE
+            )
         return written
 
     async def _append(self, handle: Handle, turns: trio.Lock, fd: int, off: int, buf: bytes) -> tuple[int, int]:
@@ -495,7 +509,9 @@ class Operations(pyfuse3.Operations):
         if handle.placing_fd is not None:
             self._source.descriptors.close(handle.placing_fd)
         node = handle.inode
-        self._recorder.record(Op.RELEASE, Tier.NONE, self._recorder.path_of(node), handle.stream, time.perf_counter())
+        if handle.stream:
+            path, now_s = self._recorder.path_of(node), time.perf_counter()
+            self._recorder.record(Op.RELEASE, Tier.NONE, path, handle.stream, now_s)
         if not node.handles and not node.lookups:
             for gone in self._metadata.inodes.dereference(node.id, 0):
                 self._metadata.dismissed(gone)
@@ -505,7 +521,7 @@ class Operations(pyfuse3.Operations):
     @answers("opendir")
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = self._metadata.inode(inode)
-        return self._handle(Handle(node, self._recorder.stream_of(ctx.pid), ctx.pid))
+        return self._handle(self._opened(node, ctx))
 
     @answers("readdir")
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -517,9 +533,10 @@ class Operations(pyfuse3.Operations):
             handle.listing, tier = await self._metadata.listing(directory, self._demand)
             self._metrics.metadata[tier].inc()
             self._listing_used(handle.listing, tier)
-            path = self._recorder.path_of(directory)
-            self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
-            self._rules.listed(directory)
+            if handle.stream:
+                path = self._recorder.path_of(directory)
+                self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
+                self._rules.listed(directory)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory
@@ -602,6 +619,22 @@ class Operations(pyfuse3.Operations):
         if inode is not None:
             self._metadata.distrust(inode)
 
+    def _treatment(self, stream: int, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> Treatment:
+        return self._treatments.of(stream, ctx.pid, ctx.uid, lambda: shown_path(inode, name))
+
+    def _stream(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> int:
+        """The stream of a request about an inode, or a name in it, where it is to be heard of."""
+        stream = self._recorder.stream_of(ctx.pid)
+        return stream if self._treatment(stream, ctx, inode, name).is_prefetched else UNHEARD
+
+    def _opened(self, inode: Inode, ctx: RequestContext) -> Handle:
+        """A handle, with what is done about its accesses, whoever makes them."""
+        stream = self._recorder.stream_of(ctx.pid)
+        treatment = self._treatment(stream, ctx, inode)
+        if not treatment.is_bypassing:
+            inode.group = treatment.group
+        return Handle(inode, stream if treatment.is_prefetched else UNHEARD, ctx.pid, treatment)
+
     def _handle(self, handle: Handle) -> int:
         number = self._next_handle
         self._next_handle += 1
@@ -610,8 +643,8 @@ class Operations(pyfuse3.Operations):
         return number
 
     def _note(self, op: Op, inode: Inode, ctx: RequestContext, started_s: float, tier: Tier = Tier.NONE) -> None:
-        path = self._recorder.path_of(inode)
-        self._recorder.record(op, tier, path, self._recorder.stream_of(ctx.pid), started_s)
+        if stream := self._stream(ctx, inode):
+            self._recorder.record(op, tier, self._recorder.path_of(inode), stream, started_s)
 
     def _metadata_used(self, inode: Inode, tier: Tier) -> None:
         generator = inode.prefetched_by

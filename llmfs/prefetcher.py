@@ -130,5 +130,7 @@ class Prefetcher:
             self._on_listing(inode)
         elif job.want is not Want.LISTING:
             await self._metadata.attributes(inode, self._workers, job.generator)
-            if job.want is Want.DATA and inode.attributes.is_regular:
+            if not inode.treatment.is_prefetched:
+                self._on_dropped(1)
+            elif job.want is Want.DATA and inode.attributes.is_regular:
                 await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)

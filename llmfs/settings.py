@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 from llmfs.config import Consistency, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
+from llmfs.policies import read_policies
+from llmfs.policy.rules import Rule
 
 DEFAULT_CACHE_SIZE = "10G"
 MINIMUM_CACHE_SIZE_BYTES = 16 << 20
@@ -44,15 +46,18 @@ class Settings:
     source_timeout: float | None = None
     offline: str | None = None
     fuse_options: tuple[str, ...] = ()
+    policies: tuple[Rule, ...] = ()
 
     def over(self, other: "Settings") -> "Settings":
-        """These settings where they say something, else those of `other`. Options for FUSE add up."""
+        """These settings where they say something, else those of `other`. Options for FUSE add up, and so do policies:
+        these come first, so that they count where both match."""
         merged = {
             field.name: theirs if (ours := getattr(self, field.name)) is None else ours
             for field in dataclasses.fields(self)
             for theirs in [getattr(other, field.name)]
         }
         merged["fuse_options"] = other.fuse_options + self.fuse_options
+        merged["policies"] = self.policies + other.policies
         return Settings(**merged)
 
 
@@ -83,6 +88,7 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         source_timeout_s=timeout_s,
         is_offline_ok=_choice(Offline, "offline", settings.offline, Offline.FAIL) is Offline.OK,
         fuse_options=settings.fuse_options,
+        policies=settings.policies,
     )
 
 
@@ -210,6 +216,8 @@ def read_file(path: str, source: Path) -> Settings:
                 raise UsageError(
                     f"unknown table [mount.{one_line(key)}] in {name}: name a source by its path, as in"
                     ' [mount."/mnt/data"]'
+                    if key != "policy"
+                    else f"[mount.policy] in {name} must be a list of tables: write [[mount.policy]]"
                 )
             own = _read_table(value, here, f"{name}, [mount.{one_line(key)}]")
             if absolute(key) == source:
@@ -221,10 +229,13 @@ def _read_table(table: dict[str, Any], here: str, where: str) -> Settings:
     said: dict[str, Any] = {}
     options: list[str] = []
     for key, value in table.items():
+        if key == "policy":
+            said["policies"] = read_policies(value, where)
+            continue
         kind = _KINDS.get(key)
         if kind is None:
             near = difflib.get_close_matches(key, _KINDS, 1)
-            hint = f": did you mean {near[0]}?" if near else f": known are {', '.join(_KINDS)}"
+            hint = f": did you mean {near[0]}?" if near else f": known are {', '.join(_KINDS)}, policy"
             raise UsageError(f"unknown key '{one_line(key)}' in {where}{hint}")
         kinds = kind if isinstance(kind, tuple) else (kind,)
         if type(value) not in kinds or (type(value) is list and not all(type(each) is str for each in value)):

@@ -18,7 +18,7 @@ import trio
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, block_key, data_bytes
 from llmfs.content import Content
-from llmfs.inodes import Inode
+from llmfs.inodes import Inode, path_below
 from llmfs.kernel import KernelCache
 from llmfs.metadata import Metadata
 from llmfs.profile import Used, taken
@@ -231,7 +231,7 @@ class Upkeep:
             figures["changed"] += 1  # it changed while we looked, and its attributes tell
             return
         for _, key in differing:
-            self._blocks.drop(key)
+            self._blocks.drop(key, "damaged")
         self._drop_pages(inode)
         figures["differing"] += 1
         if len(figures["differ"]) < SHOWN_MAX:
@@ -296,11 +296,7 @@ def _keys(inode: Inode, generation: int | None = None) -> Iterator[bytes]:
 
 def _path(inode: Inode) -> str:
     """The inode's path below the mount, as JSON can hold it: os.fsencode gives back its bytes."""
-    names = []
-    while inode.place is not None:
-        inode, name = inode.place
-        names.append(name)
-    return os.fsdecode(b"/".join(reversed(names)))
+    return os.fsdecode(path_below(inode))
 
 
 def _wishes(files: object) -> list[tuple[tuple[bytes, ...], Used]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from llmfs.config import Consistency, Predictor
 from llmfs.errors import UsageError
+from llmfs.policy.rules import Do, Rule
 from llmfs.settings import (
     Settings,
     default_cache_dir,
@@ -138,6 +139,53 @@ def test_cache_dir_of_a_file_is_relative_to_the_file(tmp_path: Path) -> None:
 def test_a_file_that_is_wrong_is_named_with_the_key(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "llmfs.toml"
     file.write_text(text, errors="surrogateescape")
+    with pytest.raises(UsageError, match=says) as caught:
+        read_file(str(file), SOURCE)
+    assert "\n" not in str(caught.value)
+
+
+_POLICY = "[[mount.policy]]\n"
+
+
+def test_policies_of_a_file_come_in_their_order_and_those_of_the_source_first(tmp_path: Path) -> None:
+    file = tmp_path / "llmfs.toml"
+    file.write_text(
+        _POLICY + "command = 'cp'\ndo = 'bypass'\n"
+        "[[mount.'/mnt/slow'.policy]]\nuid = 'root'\npath = ['a/**', '*.b']\ndo = 'no-prefetch'\nshare = '5%'\n"
+        "[[mount.'/mnt/slow'.policy]]\npath = 'p'\ndo = 'immutable'\n"
+        "[[mount.'/mnt/other'.policy]]\nuid = 1\ndo = 'cache'\n"
+    )
+    assert mount_config(SOURCE, Path("/mnt/fast"), read_file(str(file), SOURCE)).policies == (
+        Rule(Do.NO_PREFETCH, 0.05, uid=(0,), path=("a/**", "*.b")),
+        Rule(Do.IMMUTABLE, path=("p",)),
+        Rule(Do.BYPASS, command=("cp",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[mount.policy]\ndo = 'cache'", r"must be a list of tables: write \[\[mount.policy\]\]"),
+        ("[mount]\npolicy = 1", "must be a list of tables"),
+        (_POLICY + "do = 'bypass'", "policy 1 says not what it is for"),
+        (_POLICY + "path = 'x'", "policy 1 says not what to do"),
+        (_POLICY + "path = 'x'\ndoo = 'bypass'", "unknown key 'doo' in .*, policy 1: did you mean do"),
+        (_POLICY + "path = 'x'\ndo = 'magic'", "do in .* must be one of cache, bypass.* not 'magic'"),
+        (_POLICY + "path = 'x'\ndo = []", "do in .* must be one of"),
+        (_POLICY + "path = ''\ndo = 'cache'", "path in .* must be a pattern"),
+        (_POLICY + "command = [1]\ndo = 'cache'", "command in .* must be a pattern"),
+        (_POLICY + "path = '[b-a]'\ndo = 'cache'", "is no pattern: bad character range"),
+        (_POLICY + "uid = 'no such user'\ndo = 'cache'", "there is no user 'no such user'"),
+        (_POLICY + "uid = -1\ndo = 'cache'", "must be a number or a user's name"),
+        (_POLICY + "path = 'x'\nshare = '101%'", 'share in .* from "1%" to'),
+        (_POLICY + "path = 'x'\nshare = 0.5", "share in .* from"),
+        (_POLICY + "path = 'x'\ndo = 'bypass'\nshare = '5%'", "exclude each other"),
+        (_POLICY + "path = 'x'\nuid = 0\ndo = 'immutable'", "goes by the path alone"),
+    ],
+)
+def test_a_policy_that_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "llmfs.toml"
+    file.write_text(text)
     with pytest.raises(UsageError, match=says) as caught:
         read_file(str(file), SOURCE)
     assert "\n" not in str(caught.value)

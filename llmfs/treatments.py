@@ -1,0 +1,85 @@
+"""Applies the rules of `policy/rules.py` to what happens in a mount: asks /proc who a process is, and remembers it.
+
+A process is asked about once in a while, not once a request: a stream (a process and its command) keeps its answer for
+`BELIEVED_S`. An open file keeps what was decided when it was opened, whoever reads it later. What a file is treated as
+when nobody opened it, as for prefetching, stands in its inode.
+
+Where there are no rules, none of this costs more than looking whether there are any.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from llmfs.inodes import Inode, path_below
+from llmfs.policy.rules import ORDINARY, Candidates, Process, Rule, Rules, Treatment, decide
+
+BELIEVED_S = 10.0
+"""How long a process counts as of the control group and user that it was of."""
+
+STREAMS_MAX = 4096
+
+
+class Treatments:
+    """What is done with accesses, by who makes them and to what."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        process_of: Callable[[int], tuple[int, str] | None],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`process_of` a stream: thread-group id and command (recorder.py)."""
+        self._process_of = process_of
+        self._now_s = now_s
+        self.take(rules)
+
+    def take(self, rules: Sequence[Rule]) -> None:
+        """Go by these rules from now on. What is open already stays as it is."""
+        self.rules = Rules(rules)
+        self._known: dict[tuple[int, int], tuple[float, Candidates]] = {}
+
+    def of(self, stream: int, pid: int, uid: int, path: Callable[[], str]) -> Treatment:
+        """What is done with an access of a process to a path relative to the source."""
+        return decide(self._met_by(stream, pid, uid), path) if self.rules else ORDINARY
+
+    def judge(self, inode: Inode) -> None:
+        """Note in an inode what it is treated as whoever asks."""
+        if self.rules.by_path:
+            inode.treatment = decide(self.rules.by_path, lambda: shown_path(inode))
+            inode.group = inode.treatment.group
+        elif inode.treatment is not ORDINARY:
+            inode.treatment, inode.group = ORDINARY, 0
+        inode.is_immutable = self.rules.is_immutable(lambda: shown_path(inode))
+
+    def _met_by(self, stream: int, pid: int, uid: int) -> Candidates:
+        now_s = self._now_s()
+        known = self._known.get((stream, uid))
+        if known is not None and now_s - known[0] < BELIEVED_S:
+            return known[1]
+        process = self._process_of(stream)
+        met = self.rules.met_by(Process(cgroups_of(pid), uid, process[1] if process is not None else ""))
+        if len(self._known) >= STREAMS_MAX:
+            self._known.clear()
+        self._known[stream, uid] = (now_s, met)
+        return met
+
+
+def shown_path(inode: Inode, name: bytes | None = None) -> str:
+    """The path relative to the source of an inode, or of a name in it, as patterns are held against."""
+    path = path_below(inode)
+    if name is not None:
+        path = path + b"/" + name if path else name
+    return os.fsdecode(path)
+
+
+def cgroups_of(pid: int) -> tuple[str, ...]:
+    """The control groups of a process, as cgroups(7) has them in /proc; none where it cannot be told."""
+    if pid <= 0:
+        return ()
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ()
+    return tuple(path for line in lines if (path := line.split(":", 2)[-1]).startswith("/"))
