@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,8 @@ from typing import Any, Self
 _MOUNT_TIMEOUT_S = 60.0
 # The daemon saves what was learned before it leaves.
 _UNMOUNT_TIMEOUT_S = 90.0
+# Until the predictor's process has imported what it needs.
+_SETTLE_S = 10.0
 
 
 class LlmfsFailedError(RuntimeError):
@@ -50,6 +53,12 @@ class Llmfs:
         """What `llmfs status --json` says."""
         answer = json.loads(llmfs("status", "--json", str(self.mountpoint)))
         return answer if isinstance(answer, dict) else {}
+
+    def settle(self) -> None:
+        """Waits until the predictor is there, or long enough: reads are served without it just as well."""
+        deadline_s = time.monotonic() + _SETTLE_S
+        while time.monotonic() < deadline_s and self.status().get("predictor_state") == "loading":
+            time.sleep(0.1)
 
     def _detach(self) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):

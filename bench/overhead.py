@@ -32,8 +32,6 @@ _SMALL_BYTES = 8 << 10
 _FILES_PER_DIRECTORY = 100
 _RANDOM_4K_BYTES = 48 << 20
 _RANDOM_128K_BYTES = 256 << 20
-# Until the predictor's process has imported what it needs: the mount is measured, not its start.
-_SETTLE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ def _mounts(
     def llmfs(number: int) -> Iterator[None]:
         cache_dir = scratch / f"cache-{number}"
         with Llmfs(source, mountpoint, cache_dir) as mounted:
-            settle(mounted)
+            mounted.settle()  # the mount is measured, not its start
             yield
         shutil.rmtree(cache_dir)  # the next is as empty
 
@@ -129,13 +127,6 @@ def _mounts(
     if peers.is_installed("bindfs"):
         mounts["bindfs"] = lambda _: peers.bindfs(source, mountpoint)
     return mounts
-
-
-def settle(mounted: Llmfs) -> None:
-    """Waits until the predictor is there, or long enough: reads are served without it just as well."""
-    deadline_s = time.monotonic() + _SETTLE_S
-    while time.monotonic() < deadline_s and mounted.status().get("predictor_state") == "loading":
-        time.sleep(0.1)
 
 
 # -- the workloads

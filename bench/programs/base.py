@@ -4,13 +4,13 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM_TIMEOUT_S = 180.0
 
-_SETTING = {"LC_ALL": "C", "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1", "PYTHONHASHSEED": "0"} | {
+SETTING = {"LC_ALL": "C", "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1", "PYTHONHASHSEED": "0"} | {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"))
@@ -54,8 +54,14 @@ class Workload:
     @property
     def missing(self) -> list[str]:
         """The programs and Python packages it needs that are not installed here."""
-        programs = [program for program in self.needs if shutil.which(program) is None]
-        return programs + [module for module in self.modules if importlib.util.find_spec(module) is None]
+        return missing(self.needs, self.modules)
+
+
+def missing(programs: Iterable[str], modules: Iterable[str]) -> list[str]:
+    """Which of these programs and Python packages are not installed here."""
+    return [program for program in programs if shutil.which(program) is None] + [
+        module for module in modules if importlib.util.find_spec(module) is None
+    ]
 
 
 def run(directory: Path, *command: str, text: str = "", status: tuple[int, ...] = (0,)) -> None:
@@ -66,7 +72,7 @@ def run(directory: Path, *command: str, text: str = "", status: tuple[int, ...] 
             cwd=directory,
             input=text.encode(),
             capture_output=True,
-            env=os.environ | _SETTING,
+            env=os.environ | SETTING,
             timeout=PROGRAM_TIMEOUT_S,
             check=False,
         )
