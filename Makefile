@@ -22,13 +22,16 @@ PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3 python3-dev pyth
 # What the tests and benchmarks run on a mount.
 TEST_PACKAGES := fio git make prometheus rsync sqlite3
 
+# What stands beside llmfs in `make bench`. The benchmark leaves out what is not there, and says so.
+RIVAL_PACKAGES := bindfs openssh-sftp-server rclone sshfs
+
 # All paths are relative, for a checkout may lie where make cannot name it: spaces.
 BIN := .venv/bin
 
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do
-		printf '  make %-12s %s\n' "$$target" "$$text"
+		printf '  make %-14s %s\n' "$$target" "$$text"
 	done
 
 .PHONY: demo
@@ -51,18 +54,20 @@ check: .venv/.installed ## Lint, formatting, types, and which package may import
 	$(BIN)/lint-imports
 
 .PHONY: bench
-bench: .venv/.installed .venv/.tests-installed ## Measure: gains, costs, the demo (about ten minutes)
-	@$(BIN)/python -m bench.throughput
-	$(BIN)/python -m bench.overhead
+bench: .venv/.installed .venv/.rivals-installed ## Measure all there is, beside rivals (hours; ARGS='--only git')
+	@$(BIN)/python -m bench.matrix $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: .venv/.installed .venv/.tests-installed ## Where it gains and where it costs (less than five minutes)
+	@$(BIN)/python -m bench.matrix --quick --output out/quick $(ARGS)
+
+.PHONY: bench-policies
+bench-policies: .venv/.installed .venv/.tests-installed ## Costs where nothing is gained; policies, replayed (some minutes)
+	@$(BIN)/python -m bench.overhead
 	for workload in shuffled cyclic uniform encrypted; do
 		$(BIN)/python -m bench.replay synthetic:$$workload --cache 50% --output out/replay-$$workload.json
 	done
 	$(BIN)/python -m bench.eviction
-	$(BIN)/python -m bench.demo
-
-.PHONY: bench-quick
-bench-quick: .venv/.installed .venv/.tests-installed ## Where it gains and where it costs (a minute or two)
-	@$(BIN)/python -m bench.quick
 
 # Also PJDFSTEST, FSX, FSSTRESS: where these lie, built (bench/conformance.py).
 .PHONY: conformance
@@ -102,6 +107,12 @@ install: .venv/.installed
 
 .venv/.tests-installed: .venv/.installed
 	@$(call debian,$(TEST_PACKAGES))
+	touch $@
+
+.venv/.rivals-installed: .venv/.tests-installed
+	@if [ "$$(id -u)" = 0 ]; then
+		$(call debian,$(RIVAL_PACKAGES))
+	fi
 	touch $@
 
 # Installs the Debian packages that are missing: as root; anybody else is told the command. Other distributions have

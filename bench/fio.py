@@ -27,12 +27,11 @@ def read(
     block_bytes: int,
     seconds: float | None = None,
     once: bool = False,
-    is_random: bool = True,
     is_direct: bool = False,
     jobs: int = 1,
     seed: int = 1,
 ) -> Reads:
-    """Reads an existing file for `seconds`, or each of its blocks `once`.
+    """Reads an existing file at random for `seconds`, or each of its blocks `once`.
 
     is_direct bypasses the page cache of the filesystem that `file` is on, so that each read is a request.
     Raises FioMissingError, RuntimeError.
@@ -46,7 +45,7 @@ def read(
         "--name=read",
         f"--filename={file}",
         "--readonly",
-        f"--rw={'randread' if is_random else 'read'}",
+        "--rw=randread",
         f"--bs={block_bytes}",
         f"--numjobs={jobs}",
         f"--randseed={seed}",

@@ -18,12 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench import fio, peers
 from bench.mounted import Llmfs, LlmfsFailedError
 from bench.peers import PeerFailedError
-from bench.report import Bars, Progress
+from bench.report import Progress
 
 ROUNDS = 3
 
@@ -88,16 +87,6 @@ def show(results: Sequence[Overhead], progress: Progress) -> None:
     ]
     columns = ("seconds (median)", *filesystems, "llmfs / bare")
     progress.table("Fast local source, everything read once at random: nothing to gain", columns, rows)
-
-
-def bars(results: Sequence[Overhead]) -> Bars:
-    """For a plot: how many times as long as bare."""
-    labels = [f"llmfs: {each.workload}" for each in results]
-    return Bars("nothing to gain: time, bare = 1", labels, [each.ratio for each in results], "times bare")
-
-
-def as_json(results: Sequence[Overhead]) -> dict[str, Any]:
-    return {each.workload: {"seconds": each.seconds, "llmfs_to_bare": each.ratio} for each in results}
 
 
 def _ratio(seconds: dict[str, list[float]]) -> float:

@@ -34,10 +34,12 @@ class Sample:
     """One run of a workload.
 
     seconds: what the program waited and worked. bytes_s: for work that ends by the clock, how fast it went.
-    parts: seconds by part, of workloads that have parts. source_requests, source_bytes, source_operations: what reached the
-    slow directory until the mount was gone, the last by kind. cpu_s, memory_bytes, anonymous_bytes: of all processes of the filesystem, during the run
-    and at its end; None where it has none. status: what llmfs said of itself. error: why it is no result; then the
-    figures are 0.
+    parts: seconds by part, of workloads that have parts.
+    source_requests, source_bytes, source_operations: what reached the slow directory until the mount was gone, the
+    last by kind.
+    cpu_s, memory_bytes, anonymous_bytes: of all processes of the filesystem, during the run and at its end; None where
+    it has none.
+    status: what llmfs said of itself. error: why it is no result; then the figures are 0.
     """
 
     key: Key
