@@ -8,6 +8,7 @@ memory never holds the data set that the cache has only half the room for.
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -206,11 +207,14 @@ def _fio(job: str, begin: Callable[[Path], None] | None = None) -> Callable[[Pat
     return run
 
 
-def _read_a_quarter(file: Path) -> None:
-    """In order, then waits until no more of it comes into the kernel's page cache: who pushes has pushed."""
+def _touch(file: Path) -> None:
+    """Two pages of each 128 KiB, then waits until no more comes into the kernel's page cache: who pushes has pushed."""
+    chance = random.Random(37)
     with open(file, "rb", buffering=0) as opened:
-        for _ in range(trees.FIO_BYTES // 4 >> 17):
-            opened.read(1 << 17)
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for begin in range(0, trees.FIO_BYTES, 128 << 10):
+            for page in chance.sample(range(32), 2):
+                os.pread(opened.fileno(), 4096, begin + page * 4096)
         resident, deadline_s = -1, time.monotonic() + _PUSH_S
         while time.monotonic() < deadline_s:
             before, resident = resident, int(_output(["fincore", "-b", "-n", "-o", "RES", str(file)], file.parent))
@@ -336,9 +340,9 @@ WORKLOADS = (
     ),
     Workload(
         "fio pushed-4k",
-        "uniformly random 4 KiB, once a quarter was read in order",
+        "uniformly random 4 KiB, once two pages of each 128 KiB were read",
         trees.FIO,
-        _fio("random-4k", _read_a_quarter),
+        _fio("random-4k", _touch),
         needs=("fio", "fincore"),
         states=(COLD, WARM),
         sources=_NEAR,
