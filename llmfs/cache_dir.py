@@ -7,6 +7,7 @@
     learned/    what the predictor has learned
     trace/      the accesses that were seen
     llmfs.log   the log of a mount in the background
+    pins.json   what is to stay (pins.py)
     control     the socket on which a mount takes commands (control.py)
 
 Nothing lives only here: the directory may be deleted at any moment that no mount holds it. What a mount of another
@@ -30,6 +31,7 @@ from typing import Any
 
 from llmfs.config import MountConfig
 from llmfs.errors import CacheError, CacheInUseError, one_line, reason, show
+from llmfs.pins import NAME as PINS
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +237,7 @@ class CacheDir:
                     shutil.rmtree(self.path / part, ignore_errors=True)
             if everything:
                 # The format goes last but for the lock: what a killed clear leaves behind is still a cache.
-                for name in ("llmfs.log", "llmfs.log.1", "control", "format", "lock"):
+                for name in ("llmfs.log", "llmfs.log.1", "control", PINS, "format", "lock"):
                     (self.path / name).unlink(missing_ok=True)
         return before - sum(self.sizes().values())
 
@@ -253,7 +255,7 @@ class CacheDir:
 
     def _foreign_entries(self) -> list[Path]:
         """What is in a directory without a format file and was put there neither by us nor by mkfs."""
-        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "control", "lost+found"}
+        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "control", PINS, "lost+found"}
         try:
             names = sorted(os.listdir(self.path))
         except FileNotFoundError:

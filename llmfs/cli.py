@@ -18,7 +18,7 @@ import typer
 
 import llmfs
 from llmfs import service
-from llmfs.commands import cache, completion, doctor, explain, learning, mount, profile, status, top, upkeep
+from llmfs.commands import cache, completion, doctor, explain, learning, mount, pins, profile, status, top, upkeep
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ app.command()(explain.explain)
 app.command()(top.top)
 app.command()(upkeep.warm)
 app.command()(upkeep.evict)
+app.command()(pins.pin)
+app.command()(pins.unpin)
 app.command()(upkeep.check)
 app.add_typer(cache.app, name="cache")
 app.add_typer(profile.app, name="profile")

@@ -30,6 +30,15 @@ class Offline(StrEnum):
     OK = "ok"  # mount, serve what is cached, and take up the source when it comes
 
 
+class LogLevel(StrEnum):
+    """The least that goes to the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 @dataclass(frozen=True, slots=True)
 class MountConfig:
     """Everything that `llmfs mount` decides before it mounts. Paths are absolute and resolved."""
@@ -44,6 +53,7 @@ class MountConfig:
     read_only: bool = False
     allow_other: bool = False
     source_timeout_s: float | None = None  # a request that waits longer for the source ends in ETIMEDOUT
+    log_level: LogLevel = LogLevel.INFO
     is_offline_ok: bool = False  # mount although the source is not there
     fuse_options: tuple[str, ...] = ()
     policies: tuple[Rule, ...] = ()  # the first one that matches counts

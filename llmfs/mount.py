@@ -31,7 +31,7 @@ from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
 from llmfs.control_server import ControlServer
-from llmfs.daemon import complaints_of_libraries, reopen_log
+from llmfs.daemon import complaints_of_libraries, reopen_log, take_log_level
 from llmfs.decisions import Decisions
 from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
@@ -43,6 +43,8 @@ from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
 from llmfs.operations import Operations
 from llmfs.patience import Patience
+from llmfs.pinning import Pinning
+from llmfs.pins import Pins
 from llmfs.policy.eviction import Resident
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
 from llmfs.policy.rules import Do, Rule
@@ -138,8 +140,9 @@ class Mount:
             self._lost_blocks,
             indexed=BLOCKS,
         )
+        self._pins = Pins(cache_dir.path)
         self.blocks = BlockCache(
-            self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc
+            self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc, self._is_pinned
         )
         self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
@@ -206,6 +209,7 @@ class Mount:
             upkeep = Upkeep(
                 self.source, self.metadata, self.content, self.blocks, self.kernel, self.prefetch_workers, nursery
             )
+            pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
             self.operations = Operations(
                 self.source,
@@ -236,7 +240,8 @@ class Mount:
                 nursery.start_soon(self.prefetch_workers.tend)
                 nursery.start_soon(self._stop_on_signal)
                 nursery.start_soon(self._reload_on_signal)
-                nursery.start_soon(self._control(upkeep).run)
+                nursery.start_soon(self._control(upkeep, pinning).run)
+                nursery.start_soon(pinning.run)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
                 await negotiate(pyfuse3.main)
@@ -251,7 +256,7 @@ class Mount:
             self.recorder.flush()
             nursery.cancel_scope.cancel()
 
-    def _control(self, upkeep: Upkeep) -> ControlServer:
+    def _control(self, upkeep: Upkeep, pinning: Pinning) -> ControlServer:
         return ControlServer(
             self._config.cache_dir,
             {
@@ -259,6 +264,8 @@ class Mount:
                 "evict": upkeep.evict,
                 "check": upkeep.check,
                 "replay": upkeep.replay,
+                "pin": pinning.pin,
+                "unpin": pinning.unpin,
                 "record": self._recordings.record,
                 "recorded": self._recordings.recorded,
                 "activity": self._activity,
@@ -317,8 +324,11 @@ class Mount:
     def _take_config(self, config: MountConfig) -> None:
         """Goes by another configuration from now on, as far as that can be done while mounted."""
         self.patience.timeout_s = config.source_timeout_s
-        self._config = dataclasses.replace(self._config, source_timeout_s=config.source_timeout_s)
+        self._config = dataclasses.replace(
+            self._config, source_timeout_s=config.source_timeout_s, log_level=config.log_level
+        )
         self._take_policies(config.policies)
+        take_log_level(config.log_level)
         ours = dataclasses.asdict(self._config)
         changed = [name for name, value in dataclasses.asdict(config).items() if value != ours[name]]
         if changed:
@@ -401,6 +411,7 @@ class Mount:
                 "blocks": len(self.blocks),
                 "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
             },
+            "pinned": self._pins.described(),
         }
 
     async def _activity(self, request: Mapping[str, Any], figures: dict[str, Any], _: object) -> None:
@@ -479,6 +490,13 @@ class Mount:
             self.prefetcher.wasted(resident.size_bytes)
             if self._link is not None and inode is not None:
                 self._link.outcome(self.recorder.path(inode), resident.generator, Outcome.UNUSED)
+
+    def _is_pinned(self, key: bytes) -> bool:
+        """Whether a block is of a pinned file, as that is now."""
+        if not self._pins.holds(key_inode_id(key)):
+            return False
+        inode = self.metadata.inodes.get(key_inode_id(key))
+        return inode is None or inode.generation == key_generation(key)
 
     def _lost_blocks(self, keys: list[tuple[str, bytes]]) -> None:
         """From the store's thread: the map was full."""

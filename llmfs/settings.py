@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmfs.config import Consistency, MountConfig, Offline, Predictor
+from llmfs.config import Consistency, LogLevel, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
 from llmfs.policies import read_policies
 from llmfs.policy.rules import Rule
@@ -45,6 +45,7 @@ class Settings:
     allow_other: bool | None = None
     source_timeout: float | None = None
     offline: str | None = None
+    log_level: str | None = None
     fuse_options: tuple[str, ...] = ()
     policies: tuple[Rule, ...] = ()
 
@@ -87,6 +88,7 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         allow_other=bool(settings.allow_other),
         source_timeout_s=timeout_s,
         is_offline_ok=_choice(Offline, "offline", settings.offline, Offline.FAIL) is Offline.OK,
+        log_level=_choice(LogLevel, "log-level", settings.log_level, LogLevel.INFO),
         fuse_options=settings.fuse_options,
         policies=settings.policies,
     )
@@ -178,6 +180,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "allow-other": bool,
     "source-timeout": (int, float),
     "offline": str,
+    "log-level": str,
     "options": (str, list),
 }
 """The keys of a `[mount]` table and what TOML type each takes."""
@@ -275,7 +278,7 @@ def _from_text(key: str, value: str) -> str | int | float:
     return int(value)
 
 
-_Choice = TypeVar("_Choice", Consistency, Predictor, Offline)
+_Choice = TypeVar("_Choice", Consistency, Predictor, Offline, LogLevel)
 
 
 def _choice(kind: type[_Choice], option: str, value: str | None, default: _Choice) -> _Choice:

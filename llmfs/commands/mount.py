@@ -71,6 +71,10 @@ def mount(
             about="When SOURCE is not there: fail (default), or mount and serve what is cached until it is.",
         ),
     ] = None,
+    log_level: Annotated[
+        str | None,
+        _option("--log-level", metavar="debug|info|warning|error", about="The least that is logged (default: info)."),
+    ] = None,
     options: Annotated[
         list[str] | None,
         _option("-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."),
@@ -92,6 +96,7 @@ def mount(
         allow_other=allow_other,
         source_timeout=source_timeout,
         offline=offline,
+        log_level=log_level,
     ).over(settings.read_options(options or []))
     file = str(settings.absolute(config)) if config is not None else None  # a daemon has another working directory
 
@@ -117,6 +122,8 @@ def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground
     made = cache.prepare(config.source)
 
     def serve(on_ready: Callable[[], None]) -> None:
+        daemon.take_log_level(config.log_level)
+
         def ready() -> None:
             where = show(config.source), show(config.mountpoint)
             _log.info("llmfs %s: %s is mounted at %s", llmfs.__version__, *where)
