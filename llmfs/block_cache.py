@@ -39,12 +39,14 @@ class BlockCache:
         score: Score,
         on_evict: Callable[[bytes, Resident, str], None],
         on_corrupt: Callable[[], None],
+        is_pinned: Callable[[bytes], bool] = lambda key: False,
     ) -> None:
         self._store = store
         self._policy = Eviction(int(limit_bytes * FILL_SHARE))
         self._score = score
         self._on_evict = on_evict
         self._on_corrupt = on_corrupt
+        self._is_pinned = is_pinned
         self._hot: OrderedDict[bytes, Block] = OrderedDict()
         self._shares = Shares()
 
@@ -114,6 +116,10 @@ class BlockCache:
         for key in keys:
             self._policy.not_done_with(key)
 
+    def unpinned(self) -> None:
+        """What is pinned has changed: blocks that are not any more may go again."""
+        self._policy.unpinned(self._is_pinned)
+
     def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
         """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead.
 
@@ -151,10 +157,11 @@ class BlockCache:
 
     def _make_room(self) -> None:
         for key in self._shares.over(self._policy.capacity_bytes):
-            self.drop(key, "share")
+            if not self._is_pinned(key):
+                self.drop(key, "share")
         if self._policy.used_bytes <= self._policy.capacity_bytes:
             return
-        for key, resident in self._policy.victims(self._score):
+        for key, resident in self._policy.victims(self._score, self._is_pinned):
             self._hot.pop(key, None)
             self._shares.forget(key)
             self._store.delete(TABLE, key)

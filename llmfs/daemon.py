@@ -23,6 +23,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from llmfs import service
+from llmfs.config import LogLevel
 from llmfs.errors import LlmfsError, MountError, one_line, show
 
 LOG_BYTES = 1 << 20
@@ -250,3 +251,8 @@ def _log_to(handler: logging.Handler) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+def take_log_level(level: LogLevel) -> None:
+    """Only what matters so much goes to the log from now on."""
+    logging.getLogger().setLevel(level.value.upper())

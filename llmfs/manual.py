@@ -19,7 +19,33 @@ and in one for a source, such as
 .BR [mount."/mnt/nfs"] ;
 what the command line says goes first. A mount that gets
 .B SIGHUP
-reads its file again: the time-out for the source is taken up at once, and the log says what takes another mount.
+reads its file again: the time-out for the source, policies and the level of the log are taken up at once, and the log
+says what takes another mount.
+.PP
+Each table
+.B [[mount.policy]]
+has conditions, all of which must hold:
+.BR cgroup ,
+.BR command ,
+.B path
+(patterns, of which
+.B *
+stays within a name and
+.B **
+does not),
+.B uid
+(numbers or names). It says what to
+.BR do :
+.B bypass
+(reads leave the cache as it is),
+.B no-prefetch
+(kept once read, never fetched ahead),
+.B immutable
+(never asked about again; by path alone),
+.B cache
+(as if no rule followed), or a
+.B share
+of the cache, such as "10%". Of those that match the first counts.
 .SH MOUNT AND FSTAB
 .B mount.llmfs
 is what

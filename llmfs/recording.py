@@ -14,7 +14,7 @@ import numpy as np
 
 from llmfs.control import FILES_AT_ONCE
 from llmfs.control_server import Session
-from llmfs.inodes import Inode
+from llmfs.inodes import FOREIGN, Inode
 from llmfs.profile import FILES_MAX, Profile, Used
 from llmfs.recorder import Batch
 from predictor.events import ACCESS, Op
@@ -40,6 +40,11 @@ class Recordings:
         self._flush = flush
         self._running: dict[Session, _Recording] = {}
 
+    @property
+    def is_running(self) -> bool:
+        """Whether anybody is being recorded."""
+        return bool(self._running)
+
     async def record(self, request: Mapping[str, Any], figures: dict[str, Any], session: Session) -> None:
         """Record what the processes below the one that asks do from now on. Raises ValueError."""
         if session.pid <= 0:
@@ -50,7 +55,7 @@ class Recordings:
             raise ValueError(f"{RECORDINGS_MAX} programs are being recorded already")
         self._flush()
         for inode in self._inodes():
-            inode.kernel_generation = 0
+            inode.kernel_generation = FOREIGN
         self._running[session] = _Recording(session.pid)
         session.undo.callback(self._running.pop, session, None)
 
@@ -100,15 +105,7 @@ class _Recording:
             name = path_of(int(record["path"]))
             if name is None:
                 continue
-            path = os.fsdecode(name)
-            used = self._profile.files.get(path)
-            if used is None:
-                if len(self._profile.files) >= FILES_MAX:
-                    continue
-                used = self._profile.files[path] = Used()
-            if op == Op.READ and record["length"]:
-                used.add(int(record["offset"]), int(record["length"]))
-            used.is_listed |= op == Op.READDIR
+            note(self._profile, os.fsdecode(name), op, int(record["offset"]), int(record["length"]))
 
     def end(self) -> None:
         self.is_over = True
@@ -120,6 +117,18 @@ class _Recording:
     def told(self, count: int) -> list[dict[str, Any]]:
         told, self._described = self._described[: -count - 1 : -1], self._described[:-count]
         return told
+
+
+def note(profile: Profile, path: str, op: int, offset: int, length: int) -> None:
+    """An access to a path goes into a profile, as far as that has room for another path."""
+    used = profile.files.get(path)
+    if used is None:
+        if len(profile.files) >= FILES_MAX:
+            return
+        used = profile.files[path] = Used()
+    if op == Op.READ and length:
+        used.add(offset, length)
+    used.is_listed |= op == Op.READDIR
 
 
 def is_below(pid: int, ancestor: int) -> bool:

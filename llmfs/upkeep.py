@@ -10,6 +10,7 @@ Nothing here teaches the predictor: what is warmed is no program's access.
 import errno
 import logging
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,10 +19,10 @@ import trio
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, block_key, data_bytes
 from llmfs.content import Content
-from llmfs.inodes import Inode, path_below
+from llmfs.inodes import FOREIGN, Inode, path_below
 from llmfs.kernel import KernelCache
 from llmfs.metadata import Metadata
-from llmfs.profile import Used, taken
+from llmfs.profile import FILES_MAX, Used, taken
 from llmfs.source import Source
 from llmfs.workers import Workers
 
@@ -40,6 +41,9 @@ NAP_BLOCKS = 256
 """Looks in the cache between two chances for others to run: a few milliseconds."""
 
 Figures = dict[str, Any]
+
+Wish = tuple[tuple[bytes, ...], Used]
+"""Names from the root on, and what to fetch of the file that they lead to."""
 
 
 class Upkeep:
@@ -63,12 +67,13 @@ class Upkeep:
         self._workers = workers
         self._nursery = nursery
         self._warms = 0
+        self._later: deque[Wish] = deque()
 
     # --- what is asked
 
     async def warm(self, request: Mapping[str, Any], figures: Figures, _: object) -> None:
         """Fetch a file or a tree; with `wait` false, go on after the answer. Raises OSError, ValueError."""
-        inode = self._named(request)
+        inode = self.named(request)
         figures.update(files=0, bytes=0, fetched_bytes=0, left_out=0, errors=0)
         if request.get("wait"):
             await self._warm(inode, figures)
@@ -80,7 +85,7 @@ class Upkeep:
     async def evict(self, request: Mapping[str, Any], figures: Figures, _: object) -> None:
         """Drop what is cached of a file or a tree, here and in the kernel. Raises OSError, ValueError."""
         figures.update(files=0, blocks=0, bytes=0, errors=0)
-        await self._walk(self._named(request), lambda inode: self._evict_file(inode, figures), figures)
+        await self.walk(self.named(request), lambda inode: self._evict_file(inode, figures), figures)
 
     async def check(self, request: Mapping[str, Any], figures: Figures, _: object) -> None:
         """Compare what is cached of a file or a tree with the source; what differs is dropped. Raises OSError,
@@ -90,24 +95,24 @@ class Upkeep:
         more. `differing` ones have cached bytes that are not the source's, though their attributes are the same.
         """
         figures.update(files=0, blocks=0, bytes=0, changed=0, differing=0, differ=[], errors=0)
-        await self._walk(self._named(request), lambda inode: self._check_file(inode, figures), figures)
+        await self.walk(self.named(request), lambda inode: self._check_file(inode, figures), figures)
 
     async def replay(self, request: Mapping[str, Any], figures: Figures, _: object) -> None:
-        """Fetch what a part of a profile names, in its order. Raises ValueError where it is none."""
+        """Fetch what a part of a profile names, in its order; with `wait` false, go on after the answer.
+
+        Raises ValueError where it is none.
+        """
         wishes = _wishes(request.get("files"))
         figures.update(files=0, fetched_bytes=0, missing=0, errors=0)
-        waiting = iter(wishes)
-
-        async def carry() -> None:
-            for wish in waiting:
-                try:
-                    await self._replay_file(*wish, figures)
-                except OSError:
-                    figures["errors"] += 1
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(CARRIERS):
-                nursery.start_soon(carry)
+        if request.get("wait", True):
+            await self._replay(iter(wishes), figures)
+            return
+        if len(self._later) + len(wishes) > FILES_MAX:
+            raise ValueError(f"{len(self._later):,} files wait to be fetched already: wait, or use --wait")
+        is_busy = bool(self._later)
+        self._later.extend(wishes)
+        if not is_busy:
+            self._nursery.start_soon(self._replay_unseen)
 
     async def cached_bytes(self, inode: Inode) -> int:
         """How much of a file is in the cache, as its extended attribute tells."""
@@ -120,7 +125,8 @@ class Upkeep:
                 await trio.lowlevel.checkpoint()
         return total
 
-    def _named(self, request: Mapping[str, Any]) -> Inode:
+    def named(self, request: Mapping[str, Any]) -> Inode:
+        """The file or directory that a request names by its inode number. Raises OSError, ValueError."""
         number = request.get("inode")
         if not isinstance(number, int):
             raise ValueError("no file was named")
@@ -134,7 +140,7 @@ class Upkeep:
     # --- warming
 
     async def _warm(self, inode: Inode, figures: Figures) -> None:
-        await self._walk(inode, lambda file: self._warm_file(file, figures), figures)
+        await self.walk(inode, lambda file: self._warm_file(file, figures), figures)
 
     async def _warm_unseen(self, inode: Inode) -> None:
         self._warms += 1
@@ -155,6 +161,26 @@ class Upkeep:
         fetched = await self._content.prefetch(inode, 0, 0, None, self._workers)
         figures["fetched_bytes"] += fetched  # not in one line: what others added meanwhile would be lost
         figures["files"] += 1
+
+    async def _replay(self, wishes: Iterator[Wish], figures: Figures) -> None:
+        async def carry() -> None:
+            for wish in wishes:
+                try:
+                    await self._replay_file(*wish, figures)
+                except OSError:
+                    figures["errors"] += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(CARRIERS):
+                nursery.start_soon(carry)
+
+    async def _replay_unseen(self) -> None:
+        """What was asked for without waiting, until nothing is left of it."""
+        figures = dict.fromkeys(("files", "fetched_bytes", "missing", "errors"), 0)
+        try:
+            await self._replay((self._later.popleft() for _ in iter(lambda: bool(self._later), False)), figures)
+        except Exception:  # a bug of ours must not take the mount down
+            log.exception("fetching what a profile names failed")
 
     async def _replay_file(self, path: tuple[bytes, ...], used: Used, figures: Figures) -> None:
         inode = await self._metadata.resolve(self._metadata.root, path, self._workers)
@@ -187,7 +213,7 @@ class Upkeep:
 
     def _drop_pages(self, inode: Inode) -> None:
         """Have the kernel forget what it holds of a file."""
-        inode.kernel_generation = 0
+        inode.kernel_generation = FOREIGN
         self._kernel.drop_data(inode.id)
 
     # --- checking
@@ -239,7 +265,7 @@ class Upkeep:
 
     # --- walking
 
-    async def _walk(self, start: Inode, visit: Callable[[Inode], Awaitable[None]], figures: Figures) -> None:
+    async def walk(self, start: Inode, visit: Callable[[Inode], Awaitable[None]], figures: Figures) -> None:
         """Visit `start`, or every regular file below it, `CARRIERS` at a time. OSErrors are counted."""
         if start.attributes.is_regular:
             await visit(start)
@@ -299,7 +325,7 @@ def _path(inode: Inode) -> str:
     return os.fsdecode(path_below(inode))
 
 
-def _wishes(files: object) -> list[tuple[tuple[bytes, ...], Used]]:
+def _wishes(files: object) -> list[Wish]:
     """A part of a profile that came from outside: what is used of each path. Raises ValueError."""
     if not isinstance(files, list):
         raise ValueError("that is no part of a profile")

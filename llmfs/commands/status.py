@@ -18,6 +18,9 @@ _TIERS = {"kernel": "kernel", "cache": "cache", "joined": "in flight", "source":
 """What the daemon calls a tier, what people are told, in the order of their speed."""
 
 
+PINS_SHOWN = 4
+
+
 def status(
     mountpoint: Annotated[str | None, typer.Argument(metavar="[MOUNTPOINT]", show_default=False)] = None,
     as_json: Annotated[
@@ -103,6 +106,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("names", _prefetch(table(says, "prefetch"), "attributes_")),
         ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
+        ("pinned", _pinned(table(says, "pinned"))),
         ("predictor", _predictor(says)),
         ("source", _source(table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
@@ -159,6 +163,16 @@ def _cache(figures: Mapping[str, Any]) -> str:
     facts = [f"{'█' * full}{'░' * (width - full)} {format_size(used)} of {format_size(limit)}"]
     facts += [f"{number(figures, key):,.0f} {key}" for key in ("blocks", "evictions") if key in figures]
     return ", ".join(facts)
+
+
+def _pinned(figures: Mapping[str, Any]) -> str:
+    paths = figures.get("paths")
+    if not isinstance(paths, list) or not paths:
+        return ""
+    named = ", ".join(one_line(str(path)) or "all of it" for path in paths[:PINS_SHOWN])
+    more = number(figures, "pins") - len(paths[:PINS_SHOWN])
+    named += f" and {more:,.0f} more" if more > 0 else ""
+    return f"{number(figures, 'files'):,.0f} files ({format_size(number(figures, 'bytes'))}): {named}"
 
 
 def _predictor(says: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ import typer
 
 from llmfs import control
 from llmfs.commands.answers import number, rows
-from llmfs.errors import one_line
-from llmfs.settings import format_size
+from llmfs.errors import LlmfsError, UsageError, one_line, reason
+from llmfs.settings import absolute, format_size
 
 PLAIN_EVERY_S = 5.0
 """Between two lines of progress where there is no terminal."""
@@ -29,9 +29,21 @@ def warm(
         typer.Argument(metavar="PATH...", help="Files and directories in mounts of llmfs.", show_default=False),
     ],
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is done, and show how far it is.")] = False,
+    from_trace: Annotated[
+        str | None,
+        typer.Option(
+            "--from-trace",
+            metavar="TRACE",
+            help="Fetch what this access log read, in its order, into the mount that PATH is in.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fetch files, and all below directories, into the cache; exit status 1 where some could not be."""
+    if from_trace is not None:
+        _warm_from_trace(from_trace, paths, wait=wait, as_json=as_json)
+        return
     total = dict.fromkeys(_FIGURES, 0.0)
     with shown_progress(wait and not as_json) as show:
         for path in paths:
@@ -48,6 +60,44 @@ def warm(
         print("being warmed: llmfs top shows it, and llmfs warm --wait waits for it")
     if total["errors"] or total["left_out"]:
         raise typer.Exit(1)
+
+
+def _warm_from_trace(trace: str, paths: list[str], *, wait: bool, as_json: bool) -> None:
+    if len(paths) > 1:
+        raise UsageError("--from-trace takes one PATH: a mount, or any file in it")
+    from llmfs.trace_profile import profile_of
+    from predictor.trace import TraceError, read_trace
+
+    mount = control.mount_of(paths[0])
+    with shown_progress(not as_json) as show:
+        show("reading the trace")
+        try:
+            files = profile_of(read_trace(absolute(trace))).described()
+        except TraceError as error:
+            raise LlmfsError(f"cannot read the trace: {error}") from error
+        except OSError as error:
+            raise LlmfsError(f"cannot read the trace {one_line(trace)}: {reason(error)}") from error
+        total = dict.fromkeys(("files", "fetched_bytes", "missing", "errors"), 0.0)
+        with control.connected(mount) as daemon:
+            for start in range(0, len(files), control.FILES_AT_ONCE):
+                part = files[start : start + control.FILES_AT_ONCE]
+                said = daemon.ask({"do": "replay", "files": part, "wait": wait})
+                for key in total:
+                    total[key] += number(said, key)
+                show(_replayed(total, len(files)))
+    if as_json:
+        figures = {key: int(value) for key, value in total.items()} if wait else {}
+        print(json.dumps({"is_done": wait, "named": len(files), **figures}))
+    else:
+        print(_replayed(total, len(files)) if wait else f"being warmed: {len(files):,} files that the trace names")
+    if total["errors"]:
+        raise typer.Exit(1)
+
+
+def _replayed(total: Mapping[str, float], named: int) -> str:
+    text = f"{total['files']:,.0f} of {named:,} files are ready, {format_size(total['fetched_bytes'])} fetched now"
+    text += f"; {total['missing']:,.0f} are not there" if total["missing"] else ""
+    return text + (f"; {total['errors']:,.0f} could not be read" if total["errors"] else "")
 
 
 def evict(

@@ -18,6 +18,7 @@ Pure: no clock but the count of requests, no randomness. A request costs the sam
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import xxhash
 
@@ -57,11 +58,12 @@ class Eviction:
         self._ahead: OrderedDict[bytes, Resident] = OrderedDict()
         self._ahead_bytes = 0
         self._done: OrderedDict[bytes, Resident] = OrderedDict()
+        self._pinned: OrderedDict[bytes, Resident] = OrderedDict()
         self._now = 0  # requests by programs
         self._aged_at = 0
 
     def __len__(self) -> int:
-        return len(self._segments) + len(self._ahead) + len(self._done)
+        return len(self._segments) + len(self._ahead) + len(self._done) + len(self._pinned)
 
     def __contains__(self, key: bytes) -> bool:
         return self.get(key) is not None
@@ -82,7 +84,7 @@ class Eviction:
         return self._segments.rule
 
     def get(self, key: bytes) -> Resident | None:
-        return self._segments.get(key) or self._ahead.get(key) or self._done.get(key)
+        return self._segments.get(key) or self._ahead.get(key) or self._done.get(key) or self._pinned.get(key)
 
     def admit(self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False) -> Resident:
         """Take in a block that a program asked for or, with a `generator`, that was fetched ahead.
@@ -126,7 +128,7 @@ class Eviction:
         if resident is not None:
             self._put_back(key, resident)
             return self.touch(key)
-        return None
+        return self._pinned.get(key)  # it has no turn to lose or win
 
     def done_with(self, key: bytes) -> None:
         """A block that is not used again before everything else is: it goes first (drop behind)."""
@@ -149,23 +151,41 @@ class Eviction:
         if resident is not None:
             self._ahead_bytes -= resident.size_bytes
         else:
-            resident = self._done.pop(key, None) or self._segments.remove(key)
+            resident = self._done.pop(key, None) or self._pinned.pop(key, None) or self._segments.remove(key)
         if resident is not None:
             self.used_bytes -= resident.size_bytes
         return resident
 
-    def victims(self, score: Score | None = None) -> list[tuple[bytes, Resident]]:
-        """The blocks to drop now, so that the rest fits. They are forgotten here."""
+    def unpinned(self, is_pinned: Callable[[bytes], bool]) -> None:
+        """Some blocks may not be pinned any more: those have a turn again."""
+        for key in [key for key in self._pinned if not is_pinned(key)]:
+            self._put_back(key, self._pinned.pop(key))
+
+    def victims(
+        self, score: Score | None = None, is_pinned: Callable[[bytes], bool] | None = None
+    ) -> list[tuple[bytes, Resident]]:
+        """The blocks to drop now, so that the rest fits. They are forgotten here.
+
+        A block whose turn it is and that `is_pinned` is put aside instead, so each is asked about once. If nothing else
+        is left they go all the same: the limit holds, whatever is pinned.
+        """
         gone: list[tuple[bytes, Resident]] = []
         while self.used_bytes > self._capacity_bytes:
+            was_ahead = False
             if self._done:
                 key, resident = self._done.popitem(last=False)
-                self._remember(key, resident)
-            elif self._is_ahead_due():
+            elif was_ahead := self._is_ahead_due():
                 key, resident = self._ahead.popitem(last=False)
                 self._ahead_bytes -= resident.size_bytes
-            else:
+            elif len(self._segments):
                 key, resident = self._segments.evict(self._now, score)
+            else:
+                key, resident = self._pinned.popitem(last=False)
+                is_pinned = None
+            if is_pinned is not None and is_pinned(key):
+                self._pinned[key] = resident
+                continue
+            if not was_ahead:
                 self._remember(key, resident)
             self.used_bytes -= resident.size_bytes
             gone.append((key, resident))
@@ -219,7 +239,7 @@ class Eviction:
         self.used_bytes += more_bytes
         if key in self._ahead:
             self._ahead_bytes += more_bytes
-        elif key not in self._done:
+        elif key not in self._done and key not in self._pinned:
             self._segments.grow(key, more_bytes)
 
 

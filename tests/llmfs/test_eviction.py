@@ -308,3 +308,45 @@ def test_each_rule_alone_holds_what_is_used_all_the_time(rule: Rule) -> None:
     policy, random = Eviction(50, (rule,)), Random(7)
     numbers = [random.randrange(20) if random.random() < 0.8 else random.randrange(100, 10_000) for _ in range(8000)]
     assert replay(policy, numbers) > 0.7 * len(numbers)
+
+
+# --- pins
+
+
+def test_what_is_pinned_is_never_among_the_victims_while_others_are_left() -> None:
+    policy, random = Eviction(100), Random(11)
+    pinned = {key(number) for number in range(40)}
+    for at in range(5000):
+        name = key(at) if at < 40 else key(random.randrange(400))
+        if policy.touch(name) is None:
+            policy.admit(name, 1, "ahead" if random.random() < 0.3 else None)
+        if random.random() < 0.05:
+            policy.done_with(key(random.randrange(400)))
+        gone = {victim for victim, _ in policy.victims(None, pinned.__contains__)}
+        assert not gone & pinned and policy.used_bytes <= 100
+    assert all(name in policy for name in pinned) and len(policy) == policy.used_bytes
+    policy.unpinned(lambda name: False)
+    for number in range(1000, 3000):
+        policy.admit(key(number), 1)
+        policy.victims(None, lambda name: False)
+    assert not any(name in policy for name in pinned)
+
+
+def test_the_limit_holds_even_where_all_is_pinned() -> None:
+    policy = Eviction(10)
+    for number in range(12):
+        policy.admit(key(number), 1)
+        assert len(policy.victims(None, lambda name: True)) == (number >= 10)
+    assert policy.used_bytes == 10 and policy.forget(key(11)) is not None and policy.used_bytes == 9
+
+
+def test_a_pinned_block_that_was_put_aside_may_grow_and_be_used() -> None:
+    policy = Eviction(4, (LRU,))
+    for number in range(5):
+        policy.admit(key(number), 1)
+        policy.victims(None, lambda name: name == key(0))
+    policy.admit(key(0), 2)
+    assert policy.touch(key(0)) is policy.get(key(0))
+    assert key(1) not in policy and key(0) in policy
+    policy.victims(None, lambda name: name == key(0))
+    assert policy.used_bytes <= 4 and key(0) in policy

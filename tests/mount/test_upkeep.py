@@ -126,10 +126,11 @@ def test_check_finds_cached_bytes_that_are_not_the_source_s(world: World, tree: 
     assert (said["files"], said["blocks"], said["differing"], said["changed"]) == (21, 25, 0, 0)
     m.umount()
     _spoil_a_block(m.cache_dir / "blocks", size=BLOCK_BYTES)
-    m.mount()
+    m.mount("--metrics-port", "0")
     done = run(world, "check", m / tree)
     assert done.returncode == 1
     assert "differs: tree/big at " in done.stdout and "1 files differ" in done.stdout
+    assert 'llmfs_cache_evicted_blocks_total{reason="damaged"} 1.0' in m.metrics_text()
     assert says(world, "check", m.path)["differing"] == 0
     assert (m / tree / "big").read_bytes() == (world.backing / tree / "big").read_bytes()
 
