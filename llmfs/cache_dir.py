@@ -6,6 +6,7 @@
     blocks/     file data
     learned/    what the predictor has learned
     trace/      the accesses that were seen
+    guard/      what a person allowed, and what is kept to undo changes
     llmfs.log   the log of a mount in the background
     pins.json   what is to stay (pins.py)
     control     the socket on which a mount takes commands (control.py)
@@ -42,8 +43,8 @@ _PROBES, _PROBE_S = 20, 0.01
 """Whoever asks who holds the lock (`holder`) takes it for an instant: a mount tries again before it believes
 it."""
 
-_PARTS = ("meta", "blocks", "learned", "trace")
-_LEARNED = frozenset({"learned", "trace"})
+_PARTS = ("meta", "blocks", "learned", "trace", "guard")
+_LEARNED = frozenset({"learned", "trace", "guard"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,10 @@ class CacheDir:
     @property
     def trace(self) -> Path:
         return self.path / "trace"
+
+    @property
+    def guard(self) -> Path:
+        return self.path / "guard"
 
     @property
     def log(self) -> Path:

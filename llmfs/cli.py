@@ -18,7 +18,20 @@ import typer
 
 import llmfs
 from llmfs import service
-from llmfs.commands import cache, completion, doctor, explain, learning, mount, pins, profile, status, top, upkeep
+from llmfs.commands import (
+    cache,
+    completion,
+    doctor,
+    explain,
+    guard,
+    learning,
+    mount,
+    pins,
+    profile,
+    status,
+    top,
+    upkeep,
+)
 from llmfs.errors import LlmfsError, one_line
 
 app = typer.Typer(
@@ -40,6 +53,7 @@ app.command()(pins.unpin)
 app.command()(upkeep.check)
 app.add_typer(cache.app, name="cache")
 app.add_typer(profile.app, name="profile")
+app.add_typer(guard.app, name="guard")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)
 app.command()(learning.evaluate)

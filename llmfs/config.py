@@ -39,6 +39,15 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class GuardMode(StrEnum):
+    """What is done about programs that seem to encrypt other people's files."""
+
+    OFF = "off"
+    WATCH = "watch"  # tell: log, metric, hook
+    THROTTLE = "throttle"  # also delay their changes, and keep what they overwrite
+    PROTECT = "protect"  # also refuse them with EROFS
+
+
 @dataclass(frozen=True, slots=True)
 class MountConfig:
     """Everything that `llmfs mount` decides before it mounts. Paths are absolute and resolved."""
@@ -55,5 +64,7 @@ class MountConfig:
     source_timeout_s: float | None = None  # a request that waits longer for the source ends in ETIMEDOUT
     log_level: LogLevel = LogLevel.INFO
     is_offline_ok: bool = False  # mount although the source is not there
+    guard: GuardMode = GuardMode.WATCH
+    guard_hook: str | None = None  # a command that is run for each finding
     fuse_options: tuple[str, ...] = ()
     policies: tuple[Rule, ...] = ()  # the first one that matches counts

@@ -59,9 +59,10 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 }  # fmt: skip
 """What an errno of the source says. `refused` and `invalid` answer what a program asked for, the others are faults."""
 
+GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
-PARTS = ("records", "blocks", "trace", "prefetch", "predictor")
+PARTS = ("records", "blocks", "trace", "prefetch", "predictor", "guard")
 """What may fail without a program noticing."""
 
 OTHER = "other"
@@ -289,6 +290,30 @@ class Metrics:
         self.accesses_dropped = Counter(
             "llmfs_accesses_dropped",
             "Accesses that the predictor or the log did not get: it was behind.",
+            registry=registry,
+        )
+
+        # The guard
+        findings = Counter(
+            "llmfs_guard_findings",
+            "Times that a process group, or a cgroup, came to a level for it seems to encrypt files: told of, slowed"
+            " down, refused.",
+            ["level"],
+            registry=registry,
+        )
+        self.guard_findings = {level: findings.labels(level) for level in GUARD_LEVELS}
+        self.guard_denied_requests = Counter(
+            "llmfs_guard_denied_requests", "Changes that the guard refused with EROFS.", registry=registry
+        )
+        self.guard_throttled_seconds = Counter(
+            "llmfs_guard_throttled_seconds", "Time that the guard had changes wait.", registry=registry
+        )
+        self.guard_undo_bytes = Gauge(
+            "llmfs_guard_undo_bytes", "Bytes on disk of what is kept to undo changes.", registry=registry
+        )
+        self.guard_undo_dropped = Counter(
+            "llmfs_guard_undo_dropped",
+            "Copies that were dropped, or not made, for there was no room to keep them.",
             registry=registry,
         )
 

@@ -35,13 +35,13 @@ from llmfs.daemon import complaints_of_libraries, reopen_log, take_log_level
 from llmfs.decisions import Decisions
 from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
+from llmfs.guard import wiring as guarding
 from llmfs.inodes import Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
-from llmfs.operations import Operations
 from llmfs.patience import Patience
 from llmfs.pinning import Pinning
 from llmfs.pins import Pins
@@ -105,7 +105,7 @@ class Mount:
         self._config = config
         self._reread = reread
         self._started = time.monotonic()
-        self._budget = budget = Budget.of(config.cache_size_bytes)
+        self._budget = budget = Budget.of(config.cache_size_bytes, guarding.keeps_undo(config))
         self._scores: Recent[int, float] = Recent(IDLE_INODES // 2)
         self._decisions = Decisions()
         self._latest = LatestAccesses()
@@ -165,6 +165,7 @@ class Mount:
             self.recorder.path_by_id, lambda: self.metadata.inodes, lambda: self.recorder.flush()
         )
         self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc, metrics.faults["trace"].inc)
+        self._guard = guarding.guard_of(config, cache_dir, budget, metrics)
         self._predictor_state = config.predictor.value
         if config.predictor is Predictor.LEARNED:
             self._predictor_state = "loading"
@@ -211,7 +212,8 @@ class Mount:
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
-            self.operations = Operations(
+            answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
+            self.operations = answering(
                 self.source,
                 self.metadata,
                 self.content,
@@ -269,6 +271,9 @@ class Mount:
                 "record": self._recordings.record,
                 "recorded": self._recordings.recorded,
                 "activity": self._activity,
+                **guarding.handlers(
+                    self._guard, self.source, self.metadata, self.content, self.kernel, self.prefetch_workers
+                ),
             },
         )
 

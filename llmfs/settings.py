@@ -18,8 +18,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmfs.config import Consistency, LogLevel, MountConfig, Offline, Predictor
+from llmfs.config import Consistency, GuardMode, LogLevel, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
+from llmfs.guard.hook import words as hook_words
 from llmfs.policies import read_policies
 from llmfs.policy.rules import Rule
 
@@ -46,6 +47,8 @@ class Settings:
     source_timeout: float | None = None
     offline: str | None = None
     log_level: str | None = None
+    guard: str | None = None
+    guard_hook: str | None = None
     fuse_options: tuple[str, ...] = ()
     policies: tuple[Rule, ...] = ()
 
@@ -73,6 +76,8 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
     port = settings.metrics_port
     if port is not None and not 0 <= port <= 65535:
         raise UsageError(f"{port} is no port: --metrics-port takes 0 (any free one) to 65535")
+    if settings.guard_hook is not None:
+        hook_words(settings.guard_hook)
     timeout_s = settings.source_timeout
     if timeout_s is not None and not 0 < timeout_s < 1e6:
         raise UsageError(f"{timeout_s} is no time-out: --source-timeout takes seconds, more than 0")
@@ -89,6 +94,8 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         source_timeout_s=timeout_s,
         is_offline_ok=_choice(Offline, "offline", settings.offline, Offline.FAIL) is Offline.OK,
         log_level=_choice(LogLevel, "log-level", settings.log_level, LogLevel.INFO),
+        guard=_choice(GuardMode, "guard", settings.guard, GuardMode.WATCH),
+        guard_hook=settings.guard_hook,
         fuse_options=settings.fuse_options,
         policies=settings.policies,
     )
@@ -180,6 +187,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "allow-other": bool,
     "source-timeout": (int, float),
     "offline": str,
+    "guard": str,
+    "guard-hook": str,
     "log-level": str,
     "options": (str, list),
 }
@@ -278,7 +287,7 @@ def _from_text(key: str, value: str) -> str | int | float:
     return int(value)
 
 
-_Choice = TypeVar("_Choice", Consistency, Predictor, Offline, LogLevel)
+_Choice = TypeVar("_Choice", Consistency, GuardMode, Predictor, Offline, LogLevel)
 
 
 def _choice(kind: type[_Choice], option: str, value: str | None, default: _Choice) -> _Choice:

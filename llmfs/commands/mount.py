@@ -75,6 +75,18 @@ def mount(
         str | None,
         _option("--log-level", metavar="debug|info|warning|error", about="The least that is logged (default: info)."),
     ] = None,
+    guard: Annotated[
+        str | None,
+        _option(
+            "--guard",
+            metavar="off|watch|throttle|protect",
+            about="What is done about programs that seem to encrypt your files: told (default), slowed down, stopped.",
+        ),
+    ] = None,
+    guard_hook: Annotated[
+        str | None,
+        _option("--guard-hook", metavar="COMMAND", about="Run for each finding, with LLMFS_GUARD_ID and the like set."),
+    ] = None,
     options: Annotated[
         list[str] | None,
         _option("-o", metavar="OPTIONS", about="ro, allow_other, KEY=VALUE as above, and FUSE's own, by commas."),
@@ -96,6 +108,8 @@ def mount(
         allow_other=allow_other,
         source_timeout=source_timeout,
         offline=offline,
+        guard=guard,
+        guard_hook=guard_hook,
         log_level=log_level,
     ).over(settings.read_options(options or []))
     file = str(settings.absolute(config)) if config is not None else None  # a daemon has another working directory

@@ -1,0 +1,1 @@
+"""What the guard is worth: a harmless simulator of attacks, recordings of real programs, training and evaluation."""

@@ -1,0 +1,203 @@
+"""The guard's core: events in, findings out. No I/O, no clock, no randomness: the time is each event's own.
+
+The live mount (llmfs/guard) and the evaluation (bench/guard) drive the same object. Its weights are frozen: nothing
+that it sees changes them, so nobody can train it to look away (which is why it shares none with the predictor).
+
+Counting an event takes a few microseconds. The classifier, and the sequence model whose surprise it is told, run only
+for a group that shows something to judge, and then once in `JUDGE_EVERY` of its changes and at each conversion.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from predictor.guard.decisions import (
+    CGROUP_EVIDENCE_LIVES_S,
+    OF_CGROUP,
+    SPLIT_MIN,
+    Evidence,
+    Level,
+    counts_of,
+    level,
+)
+from predictor.guard.events import Event, Kind
+from predictor.guard.files import Conversion, FileWindows
+from predictor.guard.windows import GroupWindow, features, tokens
+
+GROUPS_MAX = 1024
+CGROUP_GROUPS_MAX = 256
+JUDGE_EVERY = 16
+
+NOTES_MIN = 8
+"""The same name made in so many directories is worth a look: a ransom note's, or __init__.py."""
+
+UNIFORM_MIN = 3
+"""So are so many samples that may be ciphertext."""
+
+Row = npt.NDArray[np.float32]
+Sequence = npt.NDArray[np.int64]
+
+
+class Scorer(Protocol):
+    """Says how likely it is that a window is an attack's."""
+
+    def __call__(self, row: Row, sequence: Sequence) -> float:
+        """row (FEATURES,), sequence (TOKENS,) -> a probability."""
+
+
+class Finding(NamedTuple):
+    """A process group, or with `is_cgroup` a cgroup, came to a higher level."""
+
+    is_cgroup: bool
+    id: int
+    level: Level
+    score: float | None
+    files: int  # that it may have encrypted
+    directories: int
+    types: int
+
+
+class _Group:
+    __slots__ = ("changes", "evidence", "is_forgiven", "level", "uniform", "window")
+
+    def __init__(self, time_s: float) -> None:
+        self.window = GroupWindow(time_s)
+        self.evidence = Evidence()
+        self.level = Level.QUIET
+        self.is_forgiven = False
+        self.changes = 0
+        self.uniform = 0
+
+
+class _Cgroup:
+    __slots__ = ("evidence", "groups", "is_forgiven", "level")
+
+    def __init__(self) -> None:
+        self.evidence = Evidence(CGROUP_EVIDENCE_LIVES_S)
+        self.groups: OrderedDict[int, None] = OrderedDict()
+        self.level = Level.QUIET
+        self.is_forgiven = False
+
+
+class GuardEngine:
+    """Watches groups and files; says who came to which level."""
+
+    def __init__(self, scorer: Scorer | None = None) -> None:
+        """Without a scorer rules decide alone."""
+        self.files = FileWindows()
+        self._scorer = scorer
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
+        self._cgroups: OrderedDict[int, _Cgroup] = OrderedDict()
+
+    def observe(self, event: Event) -> list[Finding]:
+        """Take in an event. A finding is told once for each rise of a level."""
+        group = self._group(event)
+        is_new = self.files.is_new(event.file, event.group)
+        conversion = self.files.take(event)
+        group.window.add(event, is_new)
+        if conversion is not None:
+            return self._converted(event.time_s, conversion)
+        if event.kind in (Kind.OPEN, Kind.LIST):
+            return []
+        group.changes += 1
+        group.uniform += event.new is not None and event.new.is_uniform and not event.new.has_format
+        if group.changes % JUDGE_EVERY or not self._is_worth_a_look(group):
+            return []
+        return self._judge_group(event.group, group)
+
+    def forgive(self, is_cgroup: bool, number: int) -> None:
+        """A person says that it may: it comes to no level, whatever it does."""
+        known = self._cgroup(number) if is_cgroup else self._groups.setdefault(number, _Group(0.0))
+        known.is_forgiven, known.level = True, Level.QUIET
+
+    def judged(self, group: int) -> tuple[Row, Sequence] | None:
+        """What a group would be judged by now: features (FEATURES,) and tokens (TOKENS,), to learn from. None where
+        there is nothing to judge, as `observe` sees it."""
+        known = self._groups.get(group)
+        if known is None or not self._is_worth_a_look(known):
+            return None
+        return features((known.window,), counts_of(known.evidence)), tokens((known.window,))
+
+    # --- judging
+
+    def _is_worth_a_look(self, group: _Group) -> bool:
+        return bool(len(group.evidence)) or group.uniform >= UNIFORM_MIN or group.window.notes >= NOTES_MIN
+
+    def _converted(self, time_s: float, conversion: Conversion) -> list[Finding]:
+        guilty = {number: self._groups[number] for number in conversion.groups if number in self._groups}
+        guilty = {number: group for number, group in guilty.items() if not group.is_forgiven}
+        findings: list[Finding] = []
+        for number, group in guilty.items():
+            group.evidence.add(time_s, conversion)
+            findings += self._judge_group(number, group)
+        for number in conversion.cgroups if guilty else ():
+            cgroup = self._cgroup(number)
+            if number and not cgroup.is_forgiven:
+                cgroup.evidence.add(time_s, conversion)
+                findings += self._judge_cgroup(number, cgroup)
+        return findings
+
+    def _judge_group(self, number: int, group: _Group) -> list[Finding]:
+        return self._risen(False, number, group, counts_of(group.evidence), self._score([group], group.evidence))
+
+    def _judge_cgroup(self, number: int, cgroup: _Cgroup) -> list[Finding]:
+        """By what those did that are not denied themselves."""
+        free = [each for each in cgroup.evidence if not any(self._level(who) is Level.DENIED for who in each.groups)]
+        if len({who for each in free for who in each.groups}) < SPLIT_MIN:
+            return []
+        groups = [self._groups[who] for who in cgroup.groups if who in self._groups]
+        evidence = Evidence()
+        for each in free:
+            evidence.add(0.0, each)
+        return self._risen(True, number, cgroup, counts_of(free), self._score(groups, evidence))
+
+    def _risen(
+        self,
+        is_cgroup: bool,
+        number: int,
+        who: _Group | _Cgroup,
+        counts: tuple[int, int, int],
+        score: float | None,
+    ) -> list[Finding]:
+        reached = level(counts, score, *((OF_CGROUP,) if is_cgroup else ()))
+        if who.is_forgiven or reached <= who.level:
+            return []
+        who.level = reached
+        return [Finding(is_cgroup, number, reached, score, *counts)]
+
+    def _score(self, groups: list[_Group], evidence: Evidence) -> float | None:
+        if self._scorer is None:
+            return None
+        windows = [group.window for group in groups]
+        return self._scorer(features(windows, counts_of(evidence)), tokens(windows))
+
+    # --- who there is
+
+    def _level(self, number: int) -> Level:
+        group = self._groups.get(number)
+        return group.level if group is not None else Level.QUIET
+
+    def _group(self, event: Event) -> _Group:
+        group = self._groups.get(event.group)
+        if group is None:
+            group = self._groups[event.group] = _Group(event.time_s)
+            if len(self._groups) > GROUPS_MAX:
+                self._groups.popitem(last=False)
+        else:
+            self._groups.move_to_end(event.group)
+        if event.cgroup:
+            members = self._cgroup(event.cgroup).groups
+            members[event.group] = None
+            if len(members) > CGROUP_GROUPS_MAX:
+                members.popitem(last=False)
+        return group
+
+    def _cgroup(self, number: int) -> _Cgroup:
+        cgroup = self._cgroups.get(number)
+        if cgroup is None:
+            cgroup = self._cgroups[number] = _Cgroup()
+            if len(self._cgroups) > GROUPS_MAX:
+                self._cgroups.popitem(last=False)
+        return cgroup
