@@ -94,8 +94,10 @@ def test_pins_are_looked_over_when_mounted(world: World) -> None:
     write(world.backing / "kept" / "k0", 2 * BLOCK_BYTES)
     (world.backing / "other" / "o1").unlink()
     m.mount()
-    eventually(lambda: m.status()["pinned"]["files"] == 9 and m.status()["pinned"]["pins"] == 1, 20)
-    eventually(lambda: all(is_whole(path) for path in (m / "kept").iterdir()), 20)
+    size_bytes = sum(path.stat().st_size for path in (world.backing / "kept").iterdir())
+    expected = {"pins": 1, "files": 9, "bytes": size_bytes, "paths": ["kept"]}
+    eventually(lambda: m.status()["pinned"] == expected, 20)
+    assert "unpinned, for it is gone: other/o1" in m.log()
 
 
 def test_a_damaged_list_of_pins_is_said_and_passed_over(world: World) -> None:
