@@ -31,7 +31,15 @@ from bench.programs.base import ProgramFailedError
 from bench.report import Progress
 from bench.slowdir import BuildError
 
-QUICK_WORKLOADS = ("python start", "import numpy", "git", "SQLite", "loader, shuffled", "ls -lR", "fio random-4k")
+QUICK_WORKLOADS = (
+    "python start",
+    "import numpy",
+    "git",
+    "SQLite",
+    "loader, shuffled",
+    "fio sequential",
+    "fio random-4k",
+)
 QUICK_SYSTEMS = (RAW, NATIVE, LLMFS)
 
 _Named = TypeVar("_Named", Source, System, Workload)
