@@ -3,9 +3,11 @@
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
-from bench.guard import simulator
+from bench.guard import recordings, simulator
+from bench.report import Progress
 
 
 def main() -> int:
@@ -15,7 +17,15 @@ def main() -> int:
     one.add_argument("family", choices=sorted(simulator.FAMILIES))
     one.add_argument("directory", type=Path)
     one.add_argument("seed", type=int)
+    one = commands.add_parser("record", help="record attacks and benign programs through mounts")
+    one.add_argument("output", type=Path)
+    one.add_argument("--seeds", type=int, default=8)
+    one.add_argument("--seconds", type=float, default=900.0)
     args = parser.parse_args()
+    if args.command == "record":
+        with tempfile.TemporaryDirectory(prefix="llmfs-guard-", ignore_cleanup_errors=True) as scratch:
+            recordings.record(args.output, Path(scratch).resolve(), range(args.seeds), args.seconds, Progress())
+        return 0
     try:
         hurt, is_stopped = simulator.attack(args.directory, args.family, args.seed)
     except ValueError as error:

@@ -89,7 +89,7 @@ class GuardedOperations(Operations):
         writing = self._writings.pop(fh, None)
         if writing is not None:
             try:
-                self._guard.closing(writing)
+                self._guard.closed(writing)
             except Exception:
                 self._guard.fault()
         await super().release(fh)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 128 << 10
 LIVES_S = 3600.0
+EXPIRE_EVERY_S = 60.0
 FILE_BYTES_MAX_SHARE = 4
 """One file may take a quarter of the bound: a large one would push out all others."""
 
@@ -73,6 +74,7 @@ class Undo:
         self._entries: OrderedDict[int, tuple[Entry, int]] = OrderedDict()  # by number, with the bytes on disk
         self._saved: dict[int, set[int]] = {}  # by inode: blocks that are kept, -1: all of it
         self._suspected: set[str] = set()
+        self._expired_s = 0.0
         self.used_bytes = 0
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._find()
@@ -97,6 +99,8 @@ class Undo:
     def keep(self, entry: Entry, read: Callable[[], bytes]) -> bool:
         """Write an entry with what `read` gives. Raises OSError; False where it would not fit."""
         with self._lock:
+            if time.time() - self._expired_s > EXPIRE_EVERY_S:
+                self._expire()
             if entry.size_bytes > self._limit_bytes // FILE_BYTES_MAX_SHARE and entry.kind is Kept.WHOLE:
                 self._on_dropped()
                 return False
@@ -135,13 +139,15 @@ class Undo:
                 self._drop(number)
 
     def expire(self) -> None:
-        """Drop what is past its time, but what suspects have left behind."""
-        oldest_s = time.time() - LIVES_S
-        self.drop(
-            number
-            for number, (entry, _) in list(self._entries.items())
-            if entry.time_s < oldest_s and entry.ref not in self._suspected
-        )
+        """Drop what is past its time, but what suspects, and mounts before this one, have left behind."""
+        with self._lock:
+            self._expire()
+
+    def _expire(self) -> None:
+        self._expired_s = now_s = time.time()
+        for number, (entry, _) in list(self._entries.items()):
+            if entry.time_s < now_s - LIVES_S and entry.ref not in self._suspected:
+                self._drop(number)
 
     def _make_room(self, size_bytes: int) -> None:
         while self._entries and (self.used_bytes + size_bytes > self._limit_bytes or len(self._entries) >= ENTRIES_MAX):

@@ -182,10 +182,17 @@ class Guard:
         writing.offset = offset
 
     def closing(self, writing: Writing) -> None:
-        """A handle, or a run, ends: what is left of it is judged as it is."""
+        """A run ends: what is left of it is judged as it is."""
         if writing.pending is not None and len(writing.pending) >= SAMPLE_BYTES_MIN:
             self._judge_run(writing)
         writing.pending = None
+
+    def closed(self, writing: Writing) -> None:
+        """A handle is closed. How large a new file of ciphertext became is told, to be held against what is lost."""
+        self.closing(writing)
+        inode = writing.inode
+        if writing.is_new and writing.next_offset > writing.offset and self.engine.files.has_ciphertext(inode.id):
+            self.did(Kind.WRITE, writing.actor, inode.id, *place(inode), max(inode.size, writing.next_offset))
 
     def _judge_run(self, writing: Writing) -> None:
         assert writing.pending is not None

@@ -1,0 +1,115 @@
+"""Trains what `predictor/guard/model.py` serves, with torch: first the LSTM on benign sequences, then the classifier.
+
+The LSTM never sees an attack, so that its surprise is at what programs do not do. The classifier then learns from rows
+of both kinds, each recording weighing the same, however long. All randomness comes from the seed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from predictor.guard.model import HIDDEN, WIDTH, Model, Weights
+from predictor.guard.windows import FEATURES, NO_TOKEN, VOCABULARY
+
+LSTM_STEPS = 600
+CLASSIFIER_STEPS = 1500
+BATCH = 64
+DECAY = 1e-2
+"""Of the classifier's weights: it has to do with programs and attacks that it has not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Windows as they were judged. N of them."""
+
+    rows: npt.NDArray[np.float32]  # (N, FEATURES), without surprises
+    sequences: npt.NDArray[np.int64]  # (N, TOKENS)
+    is_attack: npt.NDArray[np.bool_]  # (N,)
+    recording: npt.NDArray[np.int64]  # (N,): which one it is of
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> "Examples":
+        return Examples(self.rows[chosen], self.sequences[chosen], self.is_attack[chosen], self.recording[chosen])
+
+
+class _Next(nn.Module):
+    """A token to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(VOCABULARY, WIDTH, batch_first=True)
+        self.next = nn.Linear(WIDTH, VOCABULARY)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """sequences (B, T) -> logits (B, T, V) of the token after each."""
+        states, _ = self.lstm(functional.one_hot(sequences, VOCABULARY).float())  # (B, T, D)
+        logits: Tensor = self.next(states)
+        return logits
+
+
+def train(examples: Examples, seed: int = 0) -> Model:
+    """A model of these examples."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    weights = _trained_next(examples)
+    blank = {
+        "mean": np.zeros(len(FEATURES), np.float32),
+        "scale": np.ones(len(FEATURES), np.float32),
+        "hidden.weight": np.zeros((HIDDEN, len(FEATURES)), np.float32),
+        "hidden.bias": np.zeros(HIDDEN, np.float32),
+        "out.weight": np.zeros((1, HIDDEN), np.float32),
+        "out.bias": np.zeros(1, np.float32),
+    }
+    model = Model(weights | blank)
+    rows = examples.rows.copy()
+    for number, sequence in enumerate(examples.sequences):
+        rows[number, -2:] = model.surprise(sequence)
+    return Model(weights | _trained_classifier(rows, examples))
+
+
+def _trained_next(examples: Examples) -> Weights:
+    benign = examples.sequences[~examples.is_attack]
+    chosen = _balanced(examples.recording[~examples.is_attack])
+    net = _Next()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(LSTM_STEPS):
+        batch = torch.from_numpy(benign[torch.multinomial(chosen, BATCH, replacement=True).numpy()])  # (B, T)
+        logits = net(batch[:, :-1])  # (B, T - 1, V)
+        loss = functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), ignore_index=NO_TOKEN)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return _arrays(net)
+
+
+def _trained_classifier(rows: npt.NDArray[np.float32], examples: Examples) -> Weights:
+    mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 0.1)  # (F,), (F,)
+    scaled = torch.from_numpy(np.clip((rows - mean) / scale, -8, 8).astype(np.float32))  # (N, F)
+    labels = torch.from_numpy(examples.is_attack.astype(np.float32))  # (N,)
+    weight = _balanced(examples.recording)  # (N,)
+    for is_attack in (True, False):  # both kinds weigh the same
+        weight[labels == is_attack] /= weight[labels == is_attack].sum()
+    net = nn.Module()
+    net.hidden, net.out = nn.Linear(len(FEATURES), HIDDEN), nn.Linear(HIDDEN, 1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3, weight_decay=DECAY)
+    for _ in range(CLASSIFIER_STEPS):
+        chosen = torch.multinomial(weight, 4 * BATCH, replacement=True)
+        logits = net.out(functional.relu(net.hidden(scaled[chosen])))[:, 0]  # (B,)
+        loss = functional.binary_cross_entropy_with_logits(logits, labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return {**_arrays(net), "mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
+
+
+def _balanced(recording: npt.NDArray[np.int64]) -> Tensor:
+    """Weights (N,) by which each recording is drawn as often as each other."""
+    _, inverse, counts = np.unique(recording, return_inverse=True, return_counts=True)
+    return torch.from_numpy(1.0 / counts[inverse])
+
+
+def _arrays(net: nn.Module) -> Weights:
+    return {name: value.detach().numpy().astype(np.float32) for name, value in net.state_dict().items()}

@@ -1,0 +1,123 @@
+"""Who is denied, and who is not, from events alone."""
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from predictor.guard.decisions import Level
+from predictor.guard.engine import Finding, GuardEngine, Scorer
+from predictor.guard.events import Event, Kind
+from predictor.guard.looks import look
+
+CHANCE = random.Random(2)
+CIPHERTEXT = look(CHANCE.randbytes(4096), is_head=True)
+TEXT = look(b"what was there before it was encrypted, and is not any more; " * 80, is_head=True)
+
+
+def event(number: int, kind: Kind, group: int = 1, **more: object) -> Event:
+    """About a file of its own, in one of five directories; a second apart."""
+    known: dict[str, object] = {"time_s": float(number), "size_bytes": 10_000, "cgroup": 7}
+    known |= {"file": 100 + number, "directory": 1 + number % 5, "name": b"%d.txt" % number}
+    return Event(kind=kind, group=group, **(known | more))  # type: ignore[arg-type]
+
+
+def in_place(number: int, group: int = 1, **more: object) -> Iterator[Event]:
+    yield event(number, Kind.WRITE, group, new=CIPHERTEXT, old=TEXT, **more)
+
+
+def copied(number: int, group: int = 1, size_bytes: int = 10_100, remover: int = 0) -> Iterator[Event]:
+    copy = {"file": 5000 + number, "name": b"%d.txt.locked" % number}
+    yield event(number, Kind.CREATE, group, **copy)
+    yield event(number, Kind.WRITE, group, new=CIPHERTEXT, **copy | {"size_bytes": size_bytes})
+    yield event(number, Kind.UNLINK, remover or group, old=TEXT)
+
+
+def replaced(number: int, group: int = 1) -> Iterator[Event]:
+    other = {"file": 5000 + number, "name": b"~%d" % number}
+    yield event(number, Kind.CREATE, group, **other)
+    yield event(number, Kind.WRITE, group, new=CIPHERTEXT, **other)
+    yield event(
+        number, Kind.RENAME, group, **other, old=TEXT, new_directory=1 + number % 5, new_name=b"%d.txt" % number,
+        victim=100 + number, victim_size_bytes=10_000,
+    )  # fmt: skip
+
+
+def findings(engine: GuardEngine, *runs: Iterator[Event]) -> list[Finding]:
+    return [finding for run in runs for each in run for finding in engine.observe(each)]
+
+
+@pytest.mark.parametrize("attack", [in_place, copied, replaced])
+def test_files_that_become_ciphertext_have_their_group_denied(attack: Callable[[int], Iterator[Event]]) -> None:
+    levels = [found.level for found in findings(GuardEngine(), *(attack(number) for number in range(6)))]
+    assert levels == [Level.ALERTED, Level.THROTTLED, Level.DENIED]
+
+
+def test_being_slow_does_not_help() -> None:
+    engine = GuardEngine()
+    hours = (in_place(number, time_s=number * 3600.0) for number in range(6))
+    assert findings(engine, *hours)[-1].level is Level.DENIED
+
+
+def test_few_files_or_one_place_are_not_enough() -> None:
+    engine = GuardEngine()
+    assert max(found.level for found in findings(engine, *(in_place(number) for number in range(4)))) < Level.DENIED
+    engine = GuardEngine()
+    narrow = (in_place(number, directory=1) for number in range(5))
+    assert max(found.level for found in findings(engine, *narrow)) < Level.DENIED
+
+
+def test_compressors_are_quiet() -> None:
+    """What they make is smaller, or has a format."""
+    assert not findings(GuardEngine(), *(copied(number, size_bytes=3000) for number in range(50)))
+
+
+def test_new_ciphertext_beside_its_original_is_quiet() -> None:
+    def backup(number: int) -> Iterator[Event]:
+        return iter(list(copied(number))[:2])
+
+    assert not findings(GuardEngine(), *(backup(number) for number in range(50)))
+
+
+def test_own_files_may_become_anything() -> None:
+    engine = GuardEngine()
+    for number in range(50):
+        made = [event(number, Kind.CREATE), event(number, Kind.WRITE, new=TEXT)]
+        assert not findings(engine, iter(made), in_place(number))
+
+
+@pytest.mark.parametrize("score", [0.95, 1.0])
+def test_score_alone_never_does_more_than_alert(score: float) -> None:
+    engine = GuardEngine(lambda row, sequence: score)
+
+    def stir(number: int) -> Iterator[Event]:
+        yield event(number, Kind.CREATE, name=b"README", directory=number)
+        yield event(number, Kind.WRITE, new=CIPHERTEXT)
+        yield event(number, Kind.UNLINK)
+
+    found = findings(engine, *(stir(number) for number in range(300)))
+    assert max((each.level for each in found), default=Level.QUIET) <= Level.ALERTED
+    assert bool(found) == (score == 1.0)
+
+
+def test_confident_score_needs_fewer_files() -> None:
+    sure: Scorer = lambda row, sequence: 0.95  # noqa: E731
+    assert findings(GuardEngine(sure), *(in_place(number) for number in range(3)))[-1].level is Level.DENIED
+
+
+def test_groups_that_share_an_attack_have_their_cgroup_denied() -> None:
+    engine = GuardEngine()
+    found = findings(engine, *(copied(number, group=10 + 2 * number, remover=11 + 2 * number) for number in range(8)))
+    assert [(each.is_cgroup, each.id, each.level) for each in found][-1] == (True, 7, Level.DENIED)
+
+
+def test_group_that_is_denied_itself_does_not_have_its_cgroup_denied() -> None:
+    found = findings(GuardEngine(), *(in_place(number) for number in range(30)))
+    assert not any(each.is_cgroup for each in found)
+
+
+def test_forgiven_group_is_quiet() -> None:
+    engine = GuardEngine()
+    findings(engine, *(in_place(number) for number in range(4)))
+    engine.forgive(False, 1)
+    assert not findings(engine, *(in_place(number) for number in range(4, 60)))
