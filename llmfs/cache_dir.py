@@ -8,6 +8,7 @@
     trace/      the accesses that were seen
     guard/      what a person allowed, and what is kept to undo changes
     llmfs.log   the log of a mount in the background
+    web         the address of the mount's page (web/address.py)
     pins.json   what is to stay (pins.py)
     control     the socket on which a mount takes commands (control.py)
 
@@ -33,6 +34,7 @@ from typing import Any
 from llmfs.config import MountConfig
 from llmfs.errors import CacheError, CacheInUseError, one_line, reason, show
 from llmfs.pins import NAME as PINS
+from llmfs.web.address import ADDRESS_FILE as WEB
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +244,7 @@ class CacheDir:
                     shutil.rmtree(self.path / part, ignore_errors=True)
             if everything:
                 # The format goes last but for the lock: what a killed clear leaves behind is still a cache.
-                for name in ("llmfs.log", "llmfs.log.1", "control", PINS, "format", "lock"):
+                for name in ("llmfs.log", "llmfs.log.1", "control", PINS, WEB, "format", "lock"):
                     (self.path / name).unlink(missing_ok=True)
         return before - sum(self.sizes().values())
 
@@ -260,7 +262,7 @@ class CacheDir:
 
     def _foreign_entries(self) -> list[Path]:
         """What is in a directory without a format file and was put there neither by us nor by mkfs."""
-        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "control", PINS, "lost+found"}
+        known = {*_PARTS, "lock", "llmfs.log", "llmfs.log.1", "control", PINS, WEB, "lost+found"}
         try:
             names = sorted(os.listdir(self.path))
         except FileNotFoundError:

@@ -59,6 +59,8 @@ class MountConfig:
     consistency: Consistency = Consistency.CLOSE_TO_OPEN
     predictor: Predictor = Predictor.LEARNED
     metrics_port: int | None = None  # None: no endpoint; 0: any free port
+    web: bool = False  # a page beside the metrics, on any free port where none was said
+    web_address: str = "127.0.0.1"  # of both
     read_only: bool = False
     allow_other: bool = False
     source_timeout_s: float | None = None  # a request that waits longer for the source ends in ETIMEDOUT

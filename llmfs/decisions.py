@@ -82,6 +82,10 @@ class Decisions:
         planned = [_planned(item, at_s) for at_s, items in self._plans for item in items if item.path == path]
         return sorted(planned[-DECISIONS_MAX:] + self._files.get(inode_id, []), key=lambda decision: decision.at_s)
 
+    def done(self, inode_id: int) -> list[Decision]:
+        """What was done about a file, the oldest first: without what was planned, which takes looking through plans."""
+        return self._files.get(inode_id, [])
+
     def expected(self, count: int) -> list[tuple[bytes, Decision]]:
         """The paths that were planned last, the latest plan first."""
         latest = ((item, at_s) for at_s, items in reversed(self._plans) for item in items)

@@ -41,6 +41,16 @@ class LatestAccesses:
         records = np.frombuffer(bytes(self._records), ACCESS)
         return records[np.searchsorted(records["time_ns"], np.uint64(time_ns)) :]
 
+    def latest_use(self, time_ns: int) -> Callable[[int], int]:
+        """For paths by their numbers: when each was used last since a time, 0 for not at all."""
+        records = self.since(time_ns)
+
+        def used_ns(path_id: int) -> int:
+            found = records["time_ns"][records["path"] == path_id]
+            return int(found.max()) if len(found) else 0
+
+        return used_ns
+
     def of(
         self, path_id: int, process_of: Callable[[int], tuple[int, str] | None], now_s: float
     ) -> list[dict[str, Any]]:

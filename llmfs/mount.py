@@ -19,7 +19,6 @@ from typing import Any
 
 import pyfuse3
 import trio
-from prometheus_client import start_http_server
 
 from llmfs import __version__, service
 from llmfs.activity import ROWS, activity
@@ -32,7 +31,7 @@ from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
 from llmfs.control_server import ControlServer
 from llmfs.daemon import complaints_of_libraries, reopen_log, take_log_level
-from llmfs.decisions import Decisions
+from llmfs.decisions import Decision, Decisions
 from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
 from llmfs.guard import wiring as guarding
@@ -60,6 +59,9 @@ from llmfs.store import Store
 from llmfs.trace_log import TraceLog
 from llmfs.treatments import Treatments
 from llmfs.upkeep import Upkeep
+from llmfs.web.address import remove_address, write_address
+from llmfs.web.figures import Figures
+from llmfs.web.server import Page, serve as serve_web
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
 from predictor.plan import Outcome, PlanItem
@@ -230,8 +232,15 @@ class Mount:
                 lambda inode: json.dumps(self.explain(inode)).encode(),
                 upkeep.cached_bytes,
             )
-            metrics_port = self._start_metrics()
-            self._metrics_port = metrics_port
+            self._figures = Figures(
+                self.status,
+                self.metrics,
+                self._activity_of,
+                self._decisions.expected,
+                self._done_about,
+                self._used_since,
+            )
+            self._metrics_port = self._start_metrics()
             self._mount()
             try:
                 self.blocks.load_index(self._token)
@@ -242,6 +251,8 @@ class Mount:
                 nursery.start_soon(self.prefetch_workers.tend)
                 nursery.start_soon(self._stop_on_signal)
                 nursery.start_soon(self._reload_on_signal)
+                if self._config.web:
+                    nursery.start_soon(self._figures.run)
                 nursery.start_soon(self._control(upkeep, pinning).run)
                 nursery.start_soon(pinning.run)
                 if self._link is not None:
@@ -253,6 +264,7 @@ class Mount:
                 with self._requests:
                     await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
             finally:
+                remove_address(self._config.cache_dir)
                 self.kernel.close()
                 pyfuse3.close(unmount=True)
             self.recorder.flush()
@@ -380,13 +392,18 @@ class Mount:
         metrics.open_files.set_function(lambda: self.operations.open_handles)
         metrics.demand_busy.set_function(lambda: self.demand.busy)
         metrics.bytes_in_flight.set_function(lambda: self.content.bytes_in_flight)
-        if self._config.metrics_port is None:
+        if self._config.metrics_port is None and not self._config.web:
             return None
+        assert self._token is not None
+        page = Page(self._figures.gather, self._token) if self._config.web else None
+        address, wanted = self._config.web_address, self._config.metrics_port or 0
         try:
-            server, _ = start_http_server(self._config.metrics_port, addr="127.0.0.1", registry=metrics.registry)
+            port = serve_web(metrics.registry, address, wanted, page)
+            if page is not None:
+                write_address(self._config.cache_dir, address, port, page.secret)
         except OSError as error:
-            raise MountError(f"cannot serve metrics on port {self._config.metrics_port}: {error.strerror}") from error
-        return int(server.server_port)
+            raise MountError(f"cannot serve metrics on port {wanted} of {address}: {error.strerror}") from error
+        return port
 
     def _disk_free_bytes(self) -> float:
         try:
@@ -408,6 +425,7 @@ class Mount:
             "predictor_state": self._predictor_state,
             "predictor_pid": self._link.pid if self._link is not None else None,
             "metrics_port": self._metrics_port,
+            "web": self._config.web,
             "uptime_s": round(time.monotonic() - self._started, 3),
             **status_of(self.metrics),
             "cache": {
@@ -424,11 +442,29 @@ class Mount:
         seconds = request.get("seconds")
         if not isinstance(seconds, int | float) or not 0 < seconds < 1e6:
             raise ValueError("of how many seconds?")
+        figures.update(self._activity_of(seconds))
+
+    def _activity_of(self, seconds: float) -> dict[str, Any]:
         now_s = time.time()
         self.recorder.flush()
         records = self._latest.since(max(0, int((now_s - seconds) * 1e9)))
         plans = self._decisions.expected(ROWS)
-        figures.update(activity(records, self.recorder.path_by_id, self.recorder.process_of, plans, now_s))
+        return activity(records, self.recorder.path_by_id, self.recorder.process_of, plans, now_s)
+
+    def _done_about(self, path: bytes) -> list[Decision]:
+        """What was done lately about the file of a path."""
+        inode = self._find(path)
+        return self._decisions.done(inode.id) if inode is not None else []
+
+    def _used_since(self, at_s: float) -> Callable[[bytes], float]:
+        """Tells of a path when a program used it last since a time, 0 for not at all."""
+        used_ns = self._latest.latest_use(max(0, int(at_s * 1e9)))
+
+        def used_at_s(path: bytes) -> float:
+            inode = self._find(path)
+            return used_ns(self.recorder.path_of(inode)) / 1e9 if inode is not None else 0.0
+
+        return used_at_s
 
     def explain(self, inode: Inode) -> dict[str, Any]:
         """What `llmfs explain` shows of a file."""

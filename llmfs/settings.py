@@ -10,6 +10,7 @@ merges them. Words are judged here; whether the machine can do what they ask for
 import dataclasses
 import difflib
 import hashlib
+import ipaddress
 import os
 import re
 import tomllib
@@ -42,6 +43,8 @@ class Settings:
     consistency: str | None = None
     predictor: str | None = None
     metrics_port: int | None = None
+    web: bool | None = None
+    web_address: str | None = None
     read_only: bool | None = None
     allow_other: bool | None = None
     source_timeout: float | None = None
@@ -89,6 +92,8 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         consistency=_choice(Consistency, "consistency", settings.consistency, Consistency.CLOSE_TO_OPEN),
         predictor=_choice(Predictor, "predictor", settings.predictor, Predictor.LEARNED),
         metrics_port=port,
+        web=bool(settings.web),
+        web_address=_address(settings.web_address),
         read_only=bool(settings.read_only),
         allow_other=bool(settings.allow_other),
         source_timeout_s=timeout_s,
@@ -160,7 +165,7 @@ def read_options(texts: list[str]) -> Settings:
         name, _, value = option.partition("=")
         if option in _FLAGS:
             said.update(_FLAGS[option])
-        elif (key := name.replace("_", "-")) in _KINDS and key not in ("read-only", "allow-other", "options"):
+        elif (key := name.replace("_", "-")) in _KINDS and key not in ("read-only", "allow-other", "web", "options"):
             said[key.replace("-", "_")] = _from_text(key, value)
         elif name == "subtype":
             raise UsageError("-o subtype is llmfs's own: its mounts are found by it")
@@ -173,6 +178,7 @@ _FLAGS: dict[str, dict[str, bool]] = {
     "ro": {"read_only": True},
     "rw": {"read_only": False},
     "allow_other": {"allow_other": True},
+    "web": {"web": True},
 }
 _FSTAB = frozenset({"defaults", "auto", "noauto", "user", "nouser", "users", "nofail", "_netdev"})
 """What mount(8) and systemd read in an fstab line and FUSE would refuse."""
@@ -183,6 +189,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "consistency": str,
     "predictor": str,
     "metrics-port": int,
+    "web": bool,
+    "web-address": str,
     "read-only": bool,
     "allow-other": bool,
     "source-timeout": (int, float),
@@ -270,6 +278,14 @@ def _read_table(table: dict[str, Any], here: str, where: str) -> Settings:
 def _judge(settings: Settings) -> None:
     """Raises UsageError where a value cannot be, so that the message can name the file it stands in."""
     mount_config(Path("/"), Path("/"), dataclasses.replace(settings, cache_dir="/"))
+
+
+def _address(text: str | None) -> str:
+    """Raises UsageError where it is no address: a name would have to be looked up, and may be another tomorrow."""
+    try:
+        return str(ipaddress.ip_address(text or "127.0.0.1"))
+    except ValueError:
+        raise UsageError(f"'{one_line(text or '')}' is no address: --web-address takes one, such as 0.0.0.0") from None
 
 
 def _from_text(key: str, value: str) -> str | int | float:

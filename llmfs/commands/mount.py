@@ -11,6 +11,7 @@ from llmfs import daemon, mounts, preflight, settings
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig
 from llmfs.errors import LlmfsError, MountError, show
+from llmfs.web.address import read_address
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ def mount(
     metrics_port: Annotated[
         int | None,
         _option("--metrics-port", metavar="PORT", about="Serve Prometheus metrics there; 0 takes any free port."),
+    ] = None,
+    web: Annotated[
+        bool | None, _option("--web/--no-web", about="Serve a live page beside the metrics; llmfs status says where.")
+    ] = None,
+    web_address: Annotated[
+        str | None,
+        _option("--web-address", metavar="ADDRESS", about="Where both are served (default: 127.0.0.1, this machine)."),
     ] = None,
     read_only: Annotated[bool | None, _option("--read-only/--no-read-only", about="Refuse writes.")] = None,
     allow_other: Annotated[bool | None, _option("--allow-other/--no-allow-other", about="Let other users in.")] = None,
@@ -104,6 +112,8 @@ def mount(
         consistency=consistency,
         predictor=predictor,
         metrics_port=metrics_port,
+        web=web,
+        web_address=web_address,
         read_only=read_only,
         allow_other=allow_other,
         source_timeout=source_timeout,
@@ -151,6 +161,8 @@ def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground
         else:
             daemon.serve_in_background(serve, cache.log)
             print(f"{show(config.source)} is mounted at {show(config.mountpoint)}; its log is {show(cache.log)}")
+            if (page := read_address(cache.path)) is not None:
+                print(f"its page is {page}")
     except daemon.DaemonError:
         raise  # the log is in there
     except (LlmfsError, KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from llmfs import mounts
 from llmfs.commands.answers import number, table
 from llmfs.errors import LlmfsError, one_line, show
 from llmfs.settings import format_size
+from llmfs.web.address import read_address
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -110,6 +112,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("predictor", _predictor(says)),
         ("source", _source(table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
+        ("page", _page(says)),
         ("cached in", one_line(str(says.get("cache_dir", "")))),
     ]
     return [(label, text) for label, text in lines if text]
@@ -163,6 +166,12 @@ def _cache(figures: Mapping[str, Any]) -> str:
     facts = [f"{'█' * full}{'░' * (width - full)} {format_size(used)} of {format_size(limit)}"]
     facts += [f"{number(figures, key):,.0f} {key}" for key in ("blocks", "evictions") if key in figures]
     return ", ".join(facts)
+
+
+def _page(says: Mapping[str, Any]) -> str:
+    """Where the mount's page is, for who may read its cache directory."""
+    where = read_address(Path(str(says.get("cache_dir", "")))) if says.get("web") is True else None
+    return one_line(where or "")
 
 
 def _pinned(figures: Mapping[str, Any]) -> str:

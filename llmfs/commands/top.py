@@ -47,11 +47,11 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one look, a list of mounts.")] = False,
 ) -> None:
     """Show what goes on in the mounts, live; without a terminal, one look after the other."""
-    before = _samples(mountpoint, interval)
+    before = samples(mountpoint, interval)
     if as_json:
         time.sleep(interval)
-        found = _samples(mountpoint, interval)
-        print(json.dumps([_described(old, new) for old, new in _pairs(before, found)], indent=2))
+        found = samples(mountpoint, interval)
+        print(json.dumps([_described(old, new) for old, new in pairs(before, found)], indent=2))
         return
     from rich.console import Console
 
@@ -61,22 +61,22 @@ def top(
         if not console.is_terminal:
             for _ in looks:
                 time.sleep(interval)
-                before, old = _samples(mountpoint, interval), before
-                console.print(render(_pairs(old, before)))
+                before, old = samples(mountpoint, interval), before
+                console.print(render(pairs(old, before)))
                 sys.stdout.flush()
             return
         from rich.live import Live
 
-        with Live(render(_pairs(before, before)), console=console, screen=count is None, auto_refresh=False) as live:
+        with Live(render(pairs(before, before)), console=console, screen=count is None, auto_refresh=False) as live:
             for _ in looks:
                 time.sleep(interval)
-                before, old = _samples(mountpoint, interval), before
-                live.update(render(_pairs(old, before)), refresh=True)
+                before, old = samples(mountpoint, interval), before
+                live.update(render(pairs(old, before)), refresh=True)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None  # the usual way to leave it
 
 
-def _samples(mountpoint: str | None, seconds: float) -> list[Sample]:
+def samples(mountpoint: str | None, seconds: float) -> list[Sample]:
     """Raises UsageError where there is no such mount."""
     if mountpoint is None:
         found = mounts.find()
@@ -84,22 +84,22 @@ def _samples(mountpoint: str | None, seconds: float) -> list[Sample]:
         found = [mount]
     else:
         raise UsageError(f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are")
-    samples = []
+    taken = []
     for mount in found:
         health = mounts.ask(mount)
         now_s = time.monotonic()
         if health.state is not mounts.State.LIVE:
-            samples.append(Sample(now_s, health))
+            taken.append(Sample(now_s, health))
             continue
         try:
             with control.connected(mount) as daemon:
-                samples.append(Sample(now_s, health, daemon.ask({"do": "activity", "seconds": seconds})))
+                taken.append(Sample(now_s, health, daemon.ask({"do": "activity", "seconds": seconds})))
         except LlmfsError as error:
-            samples.append(Sample(now_s, health, note=str(error)))
-    return samples
+            taken.append(Sample(now_s, health, note=str(error)))
+    return taken
 
 
-def _pairs(before: Sequence[Sample], now: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+def pairs(before: Sequence[Sample], now: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
     """Each mount's sample with its last one; a new mount's with itself."""
     known = {(each.health.mount, each.health.says.get("pid")): each for each in before}
     return [(known.get((each.health.mount, each.health.says.get("pid")), each), each) for each in now]
