@@ -61,7 +61,8 @@ from llmfs.treatments import Treatments
 from llmfs.upkeep import Upkeep
 from llmfs.web.address import remove_address, write_address
 from llmfs.web.figures import Figures
-from llmfs.web.server import Page, serve as serve_web
+from llmfs.web.server import Page
+from llmfs.web.server import serve as serve_web
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
 from predictor.plan import Outcome, PlanItem
