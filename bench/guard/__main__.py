@@ -1,37 +1,115 @@
-"""python -m bench.guard attack|...: see each command's help."""
+"""The guard's workbench: python -m bench.guard attack|record|train|evaluate|live|cost, see each command's help."""
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from bench.guard import recordings, simulator
+import safetensors.numpy
+
+from bench.guard import cost, evaluation, leaving_out, recordings, runs, simulator
+from bench.mounted import LlmfsFailedError
 from bench.report import Progress
+from predictor.guard import model
+from predictor.guard.training import train
 
 
 def main() -> int:
+    args = _parser().parse_args()
+    try:
+        status: int = args.run(args)
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, LlmfsFailedError) as error:
+        print(f"guard: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.guard", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
     one = commands.add_parser("attack", help="a harmless simulated attack on a directory made by bench.guard.trees")
     one.add_argument("family", choices=sorted(simulator.FAMILIES))
     one.add_argument("directory", type=Path)
     one.add_argument("seed", type=int)
-    one = commands.add_parser("record", help="record attacks and benign programs through mounts")
+    one.set_defaults(run=_attack)
+    one = commands.add_parser("record", help="record attacks and benign programs through mounts (ten minutes)")
     one.add_argument("output", type=Path)
-    one.add_argument("--seeds", type=int, default=8)
-    one.add_argument("--seconds", type=float, default=900.0)
-    args = parser.parse_args()
-    if args.command == "record":
-        with tempfile.TemporaryDirectory(prefix="llmfs-guard-", ignore_cleanup_errors=True) as scratch:
-            recordings.record(args.output, Path(scratch).resolve(), range(args.seeds), args.seconds, Progress())
-        return 0
-    try:
-        hurt, is_stopped = simulator.attack(args.directory, args.family, args.seed)
-    except ValueError as error:
-        print(f"guard: {error}", file=sys.stderr)
-        return 2
+    one.add_argument("--seeds", type=int, default=5, help="attacks of each family (default 5)")
+    one.add_argument("--seconds", type=float, default=1800.0, help="begin no workload after so long (default 1800)")
+    one.set_defaults(run=_record)
+    one = commands.add_parser("train", help="make the weights that are shipped, of such recordings alone")
+    one.add_argument("recordings", type=Path)
+    one.add_argument("--output", type=Path, default=model.SHIPPED)
+    one.set_defaults(run=_train)
+    one = commands.add_parser("evaluate", help="leave a family out, train, replay; and judge traces of others'")
+    one.add_argument("recordings", type=Path)
+    one.add_argument("--ransomware", type=Path, help="a directory of ebpfangel traces (csv.gz)")
+    one.add_argument("--benign", type=Path, help="a directory of benign traces (csv.gz: ts, op, pid, comm, path)")
+    one.add_argument("--plot", type=Path, metavar="FILE.png")
+    one.set_defaults(run=_evaluate)
+    one = commands.add_parser("live", help="attacks of all families through mounts that protect, restored and compared")
+    one.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
+    one.set_defaults(run=_live)
+    one = commands.add_parser("cost", help="writing with --guard watch against off, in turn")
+    one.add_argument("--rounds", type=int, default=10)
+    one.set_defaults(run=lambda args: cost.show(args.rounds))
+    return parser
+
+
+def _attack(args: argparse.Namespace) -> int:
+    hurt, is_stopped = simulator.attack(args.directory, args.family, args.seed)
     print(json.dumps({"hurt": hurt, "is_stopped": is_stopped}))
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="llmfs-guard-", ignore_cleanup_errors=True) as scratch:
+        recordings.record(args.output, Path(scratch).resolve(), range(args.seeds), args.seconds, Progress())
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    recorded = evaluation.load(args.recordings)
+    made = train(evaluation.examples(recorded))
+    args.output.write_bytes(safetensors.numpy.save(made.weights))
+    print(f"{args.output}: {args.output.stat().st_size:,} bytes, of {len(recorded)} runs")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    judged = leaving_out.judge(evaluation.load(args.recordings))
+    print("\n".join(leaving_out.table(judged)))
+    for system in leaving_out.SYSTEMS[1:]:
+        print(f"\narea under the ROC of runs, {system}: {leaving_out.roc(judged, system)[2]:.4f}")
+    if args.plot is not None:
+        leaving_out.plot(judged, args.plot)
+    shipped = model.shipped()
+    for directory, read in ((args.ransomware, evaluation.ebpf), (args.benign, evaluation.accesses)):
+        if directory is not None:
+            print("\n| trace, judged by what is shipped | found | after seconds | highest score |")
+            print("| --- | --- | --- | --- |")
+            for path in sorted(directory.glob("*.csv.gz")):
+                print(leaving_out.told(path.name.partition(".")[0], evaluation.replay(read(path), shipped)))
+    return 0
+
+
+def _live(args: argparse.Namespace) -> int:
+    found = []
+    with tempfile.TemporaryDirectory(prefix="llmfs-guard-", ignore_cleanup_errors=True) as scratch:
+        for family in simulator.FAMILIES:
+            for seed in args.seeds:
+                found.append(runs.attacked(Path(scratch).resolve(), family, seed, "--guard", "protect"))
+                each = found[-1]
+                said = "stopped" if each.is_stopped else "NOT STOPPED"
+                print(f"{family} {seed}: {said}, hurt {each.hurt}, lost {each.lost}")
+    stopped = sum(each.is_stopped for each in found)
+    hurt = statistics.median(each.hurt for each in found)
+    print(f"{stopped} of {len(found)} stopped; files hurt: median {hurt}, most {max(each.hurt for each in found)};")
+    print(f"files lost after restoring: {sum(each.lost for each in found)} in all")
     return 0
 
 

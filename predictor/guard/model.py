@@ -53,14 +53,14 @@ class Model:
             raise ValueError("weights for other features")
         if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
             raise ValueError("weights that are no numbers")
-        self._weights = weights
+        self.weights = weights
         bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
         self._input = np.ascontiguousarray(weights["lstm.weight_ih_l0"].T) + bias  # (V, 4D): a token's row
         self._recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T)  # (D, 4D)
 
     def __call__(self, row: npt.NDArray[np.float32], sequence: npt.NDArray[np.int64]) -> float:
         """row (FEATURES,), sequence (TOKENS,) -> the probability of an attack. 0.5 ms."""
-        weights = self._weights
+        weights = self.weights
         told = row.copy()
         told[-2:] = self.surprise(sequence)
         scaled = np.clip((told - weights["mean"]) / weights["scale"], -8, 8)  # (F,)
@@ -74,7 +74,7 @@ class Model:
         if len(steps) < 2:
             return 0.0, 0.0
         states = self._states(steps[:-1])  # (N, D)
-        logits = states @ self._weights["next.weight"].T + self._weights["next.bias"]  # (N, V)
+        logits = states @ self.weights["next.weight"].T + self.weights["next.bias"]  # (N, V)
         logits -= logits.max(axis=1, keepdims=True)
         surprises = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), steps[1:]]  # (N,)
         return float(surprises.mean()), float(surprises[-LATE:].mean())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predictor.guard.model import HIDDEN, WIDTH, Model, Weights
+from predictor.guard.model import HIDDEN, SHAPES, WIDTH, Model, Weights
 from predictor.guard.windows import FEATURES, NO_TOKEN, VOCABULARY
 
 LSTM_STEPS = 600
@@ -50,27 +50,31 @@ class _Next(nn.Module):
         return logits
 
 
-def train(examples: Examples, seed: int = 0) -> Model:
-    """A model of these examples."""
+def train(examples: Examples, seed: int = 0, sequence: Weights | None = None) -> Model:
+    """A model of these examples; `sequence`: an LSTM to take as it is (`train_sequence`, `no_sequence`)."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    weights = _trained_next(examples)
-    blank = {
-        "mean": np.zeros(len(FEATURES), np.float32),
-        "scale": np.ones(len(FEATURES), np.float32),
-        "hidden.weight": np.zeros((HIDDEN, len(FEATURES)), np.float32),
-        "hidden.bias": np.zeros(HIDDEN, np.float32),
-        "out.weight": np.zeros((1, HIDDEN), np.float32),
-        "out.bias": np.zeros(1, np.float32),
-    }
-    model = Model(weights | blank)
+    weights = train_sequence(examples, seed) if sequence is None else sequence
+    model = Model(weights | _blank("mean", "scale", "hidden.weight", "hidden.bias", "out.weight", "out.bias"))
     rows = examples.rows.copy()
-    for number, sequence in enumerate(examples.sequences):
-        rows[number, -2:] = model.surprise(sequence)
+    for number, tokens in enumerate(examples.sequences):
+        rows[number, -2:] = model.surprise(tokens)
     return Model(weights | _trained_classifier(rows, examples))
 
 
-def _trained_next(examples: Examples) -> Weights:
+def no_sequence() -> Weights:
+    """An LSTM that finds all the same: what the classifier is worth without one."""
+    return _blank(*(name for name in SHAPES if name.startswith(("lstm.", "next."))))
+
+
+def _blank(*names: str) -> Weights:
+    return {name: np.full(SHAPES[name], name == "scale", np.float32) for name in names}
+
+
+def train_sequence(examples: Examples, seed: int = 0) -> Weights:
+    """The LSTM of the benign ones among these examples."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
     benign = examples.sequences[~examples.is_attack]
     chosen = _balanced(examples.recording[~examples.is_attack])
     net = _Next()
