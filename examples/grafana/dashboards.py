@@ -568,6 +568,36 @@ DETAILS = (
         ),
     ),
     Row(
+        "The guard",
+        6,
+        (
+            Panel(
+                "Findings, by level",
+                "Programs that seem to encrypt files: told of, slowed down, refused. llmfs guard list names them.",
+                "ops",
+                (Query(rate("llmfs_guard_findings_total", "level"), "{{level}}"),),
+            ),
+            Panel(
+                "Refused, and made to wait",
+                "Changes that ended in EROFS; seconds a second that changes waited.",
+                "none",
+                (
+                    Query(rate("llmfs_guard_denied_requests_total"), "refused"),
+                    Query(rate("llmfs_guard_throttled_seconds_total"), "waiting"),
+                ),
+            ),
+            Panel(
+                "Kept to undo changes",
+                "On the disk of the cache, within its limit; copies that there was no room for.",
+                "bytes",
+                (
+                    Query(total("llmfs_guard_undo_bytes"), "kept"),
+                    Query(rate("llmfs_guard_undo_dropped_total"), "dropped, copies a second"),
+                ),
+            ),
+        ),
+    ),
+    Row(
         "The processes",
         8,
         (
