@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 # Enough for the tables here. A pipe has no width of its own, and 80 columns fold them.
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 130
 
 
 class Progress:

@@ -44,6 +44,7 @@ def draw(path: Path, summary: Summary, source: str) -> bool:
         )
     axes.axvline(1, color="#444", linewidth=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}x")
     axes.set_yticks(range(len(workloads)), workloads)
     axes.invert_yaxis()
     axes.grid(axis="x", color="#e4e4e4")

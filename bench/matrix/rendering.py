@@ -5,7 +5,7 @@ What is said is said once, as blocks (a heading, a paragraph, a table, a plot), 
 
 import base64
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bench.matrix.drawing import draw
 from bench.matrix.samples import Samples
 from bench.matrix.sources import SOURCES
 from bench.matrix.summary import Cell, Spread, Summary, losses
-from bench.matrix.systems import COLD, NATIVE, RAW
+from bench.matrix.systems import COLD, LLMFS, NATIVE, RAW
 from bench.matrix.workloads import WORKLOADS
 from bench.report import Progress
 
@@ -67,7 +67,7 @@ def write(samples: Samples, output: Path, progress: Progress) -> None:
     (output / "report.html").write_text(as_html(blocks, {name: output / name for name in map(_plot_name, plots)}))
     for source in summary.sources:
         title = f"{source}: times as fast as the slow directory itself (median of the rounds)"
-        progress.table(title, *_ratios(summary, source))
+        progress.table(title, *_ratios(summary, source, {NATIVE, LLMFS}))
     rows = [(bar.claim, f"{bar.least:g}", _figure(bar.reached), bar.verdict) for bar in bars(summary)]
     progress.table(f"bars ({SOURCE.description})", ("", "at least", "reached", ""), rows)
     progress.console.print(f"report: {output / 'README.md'}, {output / 'report.html'}", markup=False)
@@ -150,8 +150,13 @@ def _source(summary: Summary, name: str, has_plot: bool) -> Iterator[Block]:
     yield Table(*_costs(summary, name))
 
 
-def _ratios(summary: Summary, source: str) -> _Figures:
-    columns = [column for column in summary.columns(source) if column != (RAW, COLD)]
+def _ratios(summary: Summary, source: str, systems: Container[str] | None = None) -> _Figures:
+    """Of these systems: a terminal has not got room for all."""
+    columns = [
+        column
+        for column in summary.columns(source)
+        if column != (RAW, COLD) and (systems is None or column[0] in systems)
+    ]
     rows = [
         (workload, *(_spread(summary.to_raw(source, workload, *column)) for column in columns))
         for workload in summary.workloads(source)
