@@ -239,6 +239,28 @@ def test_wrong_content_is_no_result(tmp_path: Path) -> None:
     assert errors["llmfs"].startswith("WRONG CONTENT")
 
 
+@pytest.mark.usefixtures("_slowdir_works")
+def test_interruption_leaves_nothing_mounted_and_keeps_what_was_measured(tmp_path: Path) -> None:
+    def read(root: Path, _: int, forget: Forget) -> Outcome:
+        if root.is_relative_to(tmp_path / "scratch" / "mount"):
+            raise KeyboardInterrupt
+        return Outcome(0.001, "same")
+
+    workload = Workload("read", "a file", Tree("tree", _tree), read, sources=[QUICK.name])
+    raw = next(system for system in SYSTEMS if system.name == "raw")
+    llmfs = next(system for system in SYSTEMS if system.name == "llmfs")
+    samples = Samples(tmp_path / "samples.json", {})
+    plan = Plan([QUICK], [workload], [llmfs, raw], 1)  # the first round begins with the second
+    (tmp_path / "scratch").mkdir()
+
+    with pytest.raises(KeyboardInterrupt):
+        Running(plan, tmp_path / "scratch", samples, Progress()).run()
+
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    assert not (tmp_path / "scratch" / "cache").exists()
+    assert [each.key.system for each in Samples.load(samples.path)] == ["raw"]
+
+
 def test_trees_are_old(tmp_path: Path) -> None:
     root = trees.LISTING.build(tmp_path)
     newest_s = max(path.stat().st_mtime for path in [root, *root.rglob("*")])
