@@ -18,7 +18,7 @@ BELIEVED_S = 0.25
 
 
 class Cgroup:
-    """A control group; the first, the root's, is none to be judged on its own."""
+    """A control group. Where nothing makes any, as in many a container, all that runs is in one."""
 
     __slots__ = ("id", "level", "path")
 
@@ -52,7 +52,7 @@ class Actors:
     def __init__(self) -> None:
         self._of_pid: OrderedDict[int, tuple[float, Actor]] = OrderedDict()
         self._of_group: OrderedDict[int, Actor] = OrderedDict()
-        self._cgroups: dict[str, Cgroup] = {}
+        self._cgroups: dict[str, Cgroup] = {"": Cgroup(0, "")}  # of a process that is gone: not to be judged
         self._last = 0
 
     def of(self, pid: int) -> Actor:
@@ -104,8 +104,9 @@ class Actors:
         cgroup = self._cgroups.get(path)
         if cgroup is None:
             if len(self._cgroups) >= ACTORS_MAX:
-                self._cgroups = {name: each for name, each in self._cgroups.items() if each.level}
-            cgroup = self._cgroups[path] = Cgroup(len(self._cgroups) + 1, path)
+                self._cgroups = {name: each for name, each in self._cgroups.items() if each.level or not name}
+            self._last += 1
+            cgroup = self._cgroups[path] = Cgroup(self._last, path)
         return cgroup
 
 

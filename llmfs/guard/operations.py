@@ -64,13 +64,13 @@ class GuardedOperations(Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         actor = await self._admit(ctx.pid)
         info, entry = await super().create(parent_inode, name, mode, flags, ctx)
-        self._tell(Kind.CREATE, actor, entry.st_ino, parent_inode, name)
+        self._made_new(actor, entry.st_ino, parent_inode, name)
         self._begin(info.fh, actor)
         return info, entry
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         writing = self._writings.get(fh)
-        if writing is None:
+        if writing is None or self._guard.is_down:
             return await super().write(fh, off, buf)
         actor = writing.actor
         if actor.level > Level.ALERTED or actor.cgroup.level > Level.ALERTED:
@@ -116,8 +116,6 @@ class GuardedOperations(Operations):
         if victim is not None and victim.attributes.nlink < 2:
             await self._losing(Kind.UNLINK, actor, victim, (parent_inode, name))
         await super().unlink(parent_inode, name, ctx)
-        if self._guard.undo is not None and victim is not None and victim.attributes.nlink < 2:
-            self._guard.undo.forget_new(victim.id)
 
     async def rename(
         self,
@@ -146,7 +144,7 @@ class GuardedOperations(Operations):
     async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext) -> EntryAttributes:
         actor = await self._admit(ctx.pid)
         entry = await super().mknod(parent_inode, name, mode, rdev, ctx)
-        self._tell(Kind.CREATE, actor, entry.st_ino, parent_inode, name)
+        self._made_new(actor, entry.st_ino, parent_inode, name)
         return entry
 
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext) -> EntryAttributes:
@@ -211,6 +209,11 @@ class GuardedOperations(Operations):
                 self._guard.did(kind, actor, file, directory, name)
             except Exception:
                 self._guard.fault()
+
+    def _made_new(self, actor: Actor | None, file: int, directory: int, name: bytes) -> None:
+        if self._guard.undo is not None:
+            self._guard.undo.forget_new(file)
+        self._tell(Kind.CREATE, actor, file, directory, name)
 
     def _note_open(self, inode: int, ctx: RequestContext) -> None:
         if self._guard.is_down:

@@ -117,7 +117,7 @@ class Guard:
         self._faults += 1
         if self._faults == 1:
             log.exception("the guard failed, and is passed over")
-        elif self.is_down:
+        elif self._faults == FAULTS_MAX:
             log.error("the guard failed %d times: it is off until the next mount", self._faults)
 
     # --- what is done
