@@ -42,7 +42,7 @@ class Outcome:
 
     level: Level
     hurt: int  # files that had been converted when it was denied, else in all
-    seconds: float  # from the first conversion, or first event, to the first finding; nan: there was none
+    seconds: float  # from the first change of who was found to the first finding; nan: there was none
     score: float  # the highest
     groups: int
     groups_at: dict[Level, int]  # groups that came to this level or a higher one
@@ -69,26 +69,26 @@ def replay(events: Iterable[Event], scorer: Scorer | None) -> Outcome:
 
     engine = GuardEngine(scored if scorer is not None else None)
     hurt: set[int] = set()
-    began_s: float | None = None
-    found_s: float | None = None
+    began_s: dict[int, float] = {}  # by group: its first change
+    seconds = float("nan")
     level = Level.QUIET
     groups: set[int] = set()
     levels: dict[tuple[bool, int], Level] = {}
     for event in events:
         groups.add(event.group)
-        if began_s is None or (not hurt and event.kind in (Kind.CREATE, Kind.WRITE, Kind.TRUNCATE, Kind.RENAME)):
-            began_s = event.time_s
+        if event.kind not in (Kind.OPEN, Kind.LIST):
+            began_s.setdefault(event.group, event.time_s)
         findings = engine.observe(event)
         if event.old is not None and event.kind is not Kind.CREATE:
             hurt.add(event.victim or event.file)
         for finding in findings:
-            found_s = event.time_s if found_s is None else found_s
+            if seconds != seconds:
+                seconds = event.time_s - (min(began_s.values()) if finding.is_cgroup else began_s[finding.id])
             level = max(level, finding.level)
             levels[finding.is_cgroup, finding.id] = finding.level
         if level is Level.DENIED:
             break
     at = {each: sum(reached >= each for reached in levels.values()) for each in Level if each}
-    seconds = found_s - began_s if found_s is not None and began_s is not None else float("nan")
     return Outcome(level, len(hurt), seconds, max(scores), len(groups), at)
 
 

@@ -80,7 +80,9 @@ def counts_of(conversions: Iterable[Conversion]) -> tuple[int, int, int]:
     return len(found), len({each.directory for each in found}), len({each.extension for each in found})
 
 
-def level(counts: tuple[int, int, int], score: float | None, least: Least = OF_GROUP) -> Level:
+def level(
+    counts: tuple[int, int, int], score: float | None, least: Least = OF_GROUP, drops_notes: bool = False
+) -> Level:
     """The level that conversions (files, directories, types) and the classifier's score, if there is one, ask for."""
     files, directories, types = counts
     is_broad = directories >= 2 or types >= 2 or files >= NARROW_MIN
@@ -89,6 +91,6 @@ def level(counts: tuple[int, int, int], score: float | None, least: Least = OF_G
         return Level.DENIED
     if files >= (least.confident - 1 if is_confident else least.confident):
         return Level.THROTTLED
-    if files >= least.confident - 1 or (score is not None and score >= SCORE_ALERT):
+    if files >= least.confident - 1 or drops_notes or (score is not None and score >= SCORE_ALERT):
         return Level.ALERTED
     return Level.QUIET

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from predictor.guard.decisions import (
     CGROUP_EVIDENCE_LIVES_S,
     OF_CGROUP,
+    OF_GROUP,
     SPLIT_MIN,
     Evidence,
     Level,
@@ -24,7 +25,7 @@ from predictor.guard.decisions import (
 )
 from predictor.guard.events import Event, Kind
 from predictor.guard.files import Conversion, FileWindows
-from predictor.guard.windows import GroupWindow, features, tokens
+from predictor.guard.windows import GroupWindow, drops_notes, features, tokens
 
 GROUPS_MAX = 1024
 CGROUP_GROUPS_MAX = 256
@@ -140,7 +141,7 @@ class GuardEngine:
         return findings
 
     def _judge_group(self, number: int, group: _Group) -> list[Finding]:
-        return self._risen(False, number, group, counts_of(group.evidence), self._score([group], group.evidence))
+        return self._risen(False, number, group, group.evidence, [group])
 
     def _judge_cgroup(self, number: int, cgroup: _Cgroup) -> list[Finding]:
         """By what those did that are not denied themselves."""
@@ -151,27 +152,24 @@ class GuardEngine:
         evidence = Evidence()
         for each in free:
             evidence.add(0.0, each)
-        return self._risen(True, number, cgroup, counts_of(free), self._score(groups, evidence))
+        return self._risen(True, number, cgroup, evidence, groups)
 
     def _risen(
         self,
         is_cgroup: bool,
         number: int,
         who: _Group | _Cgroup,
-        counts: tuple[int, int, int],
-        score: float | None,
+        evidence: Evidence,
+        groups: list[_Group],
     ) -> list[Finding]:
-        reached = level(counts, score, *((OF_CGROUP,) if is_cgroup else ()))
+        counts, windows = counts_of(evidence), [group.window for group in groups]
+        row = features(windows, counts)
+        score = self._scorer(row, tokens(windows)) if self._scorer is not None else None
+        reached = level(counts, score, OF_CGROUP if is_cgroup else OF_GROUP, drops_notes(row))
         if who.is_forgiven or reached <= who.level:
             return []
         who.level = reached
         return [Finding(is_cgroup, number, reached, score, *counts)]
-
-    def _score(self, groups: list[_Group], evidence: Evidence) -> float | None:
-        if self._scorer is None:
-            return None
-        windows = [group.window for group in groups]
-        return self._scorer(features(windows, counts_of(evidence)), tokens(windows))
 
     # --- who there is
 

@@ -19,6 +19,9 @@ SET_MAX = 512
 TOKENS = 64
 """The last operations whose surprise is taken."""
 
+NOTES_MIN = 24
+NOTE_SHARE_MIN = 0.5
+
 NO_TOKEN = 0
 _PLACES, _CONTENTS = 3, 3
 VOCABULARY = 1 + len(Kind) * _PLACES * _CONTENTS
@@ -37,7 +40,7 @@ FEATURES = (
 class _Period:
     """Counters of one period."""
 
-    __slots__ = ("counts", "directories", "hurt", "made", "names", "rise_bits", "types_hurt", "types_opened")
+    __slots__ = ("counts", "directories", "hurt", "made", "named", "names", "rise_bits", "types_hurt", "types_opened")
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(_COUNTERS, 0)
@@ -48,6 +51,7 @@ class _Period:
         self.types_opened: set[bytes] = set()
         self.types_hurt: set[bytes] = set()
         self.names: dict[bytes, set[int]] = {}  # of what it made, and where
+        self.named: dict[bytes, int] = {}  # and how often
 
     def add(self, other: "_Period") -> None:
         for name, count in other.counts.items():
@@ -63,6 +67,7 @@ class _Period:
         self.types_hurt |= other.types_hurt
         for made, places in other.names.items():
             self.names[made] = self.names.get(made, set()) | places
+            self.named[made] = self.named.get(made, 0) + other.named[made]
 
 
 _COUNTERS = (
@@ -115,6 +120,7 @@ class GroupWindow:
                 places = period.names[event.name] = set()
             if places is not None:
                 _put(places, event.directory)
+                period.named[event.name] = period.named.get(event.name, 0) + 1
                 self.notes = max(self.notes, len(places))
         elif not is_new:
             _put(period.hurt, event.file)
@@ -170,11 +176,19 @@ def features(windows: Iterable[GroupWindow], conversions: tuple[int, int, int]) 
         "types_opened": log1p(len(whole.types_opened)),
         "types_hurt": log1p(len(whole.types_hurt)),
         "note_directories": log1p(len(places)) if note else 0.0,
-        "note_share": len(places) / creates,
+        "note_share": whole.named.get(note, 0) / creates,
         "note_foreign_share": foreign / max(1, len(places)),
         "events_per_s": log1p(len(times_s) / max(span_s, 0.1)),
     }
     return np.array([values.get(name, 0.0) for name in FEATURES], np.float32)
+
+
+def drops_notes(row: npt.NDArray[np.float32]) -> bool:
+    """Whether a window is that of a program that leaves a file of one name in directory after directory, none of which
+    it made, and makes little else: a ransom note's way, and hardly anything else's."""
+    known = dict(zip(FEATURES, row.tolist(), strict=True))
+    foreign = np.expm1(known["note_directories"]) * known["note_foreign_share"]
+    return bool(foreign >= NOTES_MIN and known["note_share"] >= NOTE_SHARE_MIN)
 
 
 def tokens(windows: Iterable[GroupWindow]) -> npt.NDArray[np.int64]:

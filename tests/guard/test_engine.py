@@ -91,7 +91,7 @@ def test_score_alone_never_does_more_than_alert(score: float) -> None:
     engine = GuardEngine(lambda row, sequence: score)
 
     def stir(number: int) -> Iterator[Event]:
-        yield event(number, Kind.CREATE, name=b"README", directory=number)
+        yield event(number, Kind.CREATE)
         yield event(number, Kind.WRITE, new=CIPHERTEXT)
         yield event(number, Kind.UNLINK)
 
@@ -121,3 +121,18 @@ def test_forgiven_group_is_quiet() -> None:
     findings(engine, *(in_place(number) for number in range(4)))
     engine.forgive(False, 1)
     assert not findings(engine, *(in_place(number) for number in range(4, 60)))
+
+
+def test_notes_in_other_people_s_directories_are_told_of() -> None:
+    """Without a look at any content, as from a trace of names; directories of one's own are another matter."""
+
+    def notes(number: int) -> Iterator[Event]:
+        yield event(number, Kind.CREATE, name=b"RESTORE.txt", directory=100 + number)
+
+    def package(number: int) -> Iterator[Event]:
+        yield event(number, Kind.MKDIR, file=200 + number, directory=5)
+        yield event(number, Kind.CREATE, file=9000 + number, name=b"__init__.py", directory=200 + number)
+
+    (found,) = findings(GuardEngine(), *(notes(number) for number in range(60)))
+    assert found.level is Level.ALERTED
+    assert not findings(GuardEngine(), *(package(number) for number in range(60)))
