@@ -26,6 +26,9 @@ ROOT_ID = 1
 
 ABSENT_ID = 0
 
+FOREIGN = -1
+"""No generation: of pages that the kernel may hold, and that must be dropped before it is told that they are good."""
+
 
 class Entry(NamedTuple):
     """A name in a directory: whose it is (ABSENT_ID: nobody's), when that was seen, in which state of the directory."""
@@ -85,6 +88,7 @@ class Inode:
         "scan",
         "told_sizes",
         "treatment",
+        "writers",
     )
 
     def __init__(self, inode_id: int, place: tuple[Inode, bytes] | None, attributes: Attributes) -> None:
@@ -94,10 +98,11 @@ class Inode:
         self.checked_ns = 0  # wall clock of the last look at the source; 0: do not believe
         self.as_of = 0  # tick of the newest look or change of ours that it reflects (metadata.py)
         self.generation = 0  # policy/freshness.py
-        self.kernel_generation = 0  # the generation that the kernel's pages hold
-        self.told_sizes: tuple[int, ...] = ()  # what the kernel may take its size to be
+        self.kernel_generation = 0  # the generation that the kernel's pages hold; 0: it has none, or FOREIGN
+        self.told_sizes: tuple[int, ...] = ()  # what the kernel may take its size to be, the last first
         self.lookups = 0  # references held by the kernel
         self.handles = 0  # open files and directories
+        self.writers = 0  # open for writing, or about to be changed: not pushed to (push.py)
         self.hits = 0  # reads that the cache answered
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.treatment: Treatment = ORDINARY  # by rules that ask for its path alone (treatments.py)
@@ -170,6 +175,7 @@ class InodeTable:
         inode.lookups = max(0, inode.lookups - count)
         if inode.lookups:
             return []
+        inode.kernel_generation = 0
         if inode.is_unlinked and not inode.handles:
             del self._inodes[inode_id]
             self._idle.pop(inode_id, None)

@@ -62,7 +62,7 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
-PARTS = ("records", "blocks", "trace", "prefetch", "predictor", "guard")
+PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "guard")
 """What may fail without a program noticing."""
 
 OTHER = "other"
@@ -226,6 +226,23 @@ class Metrics:
         )
         self.prefetch_queue = Gauge("llmfs_prefetch_queue_length", "Planned things waiting.", registry=registry)
 
+        # The kernel's page cache
+        self.pushed_bytes = Counter(
+            "llmfs_pushed_bytes",
+            "Cached bytes stored in the kernel's page cache, because they are being read in small pieces.",
+            registry=registry,
+        )
+        self._held_back = Counter(
+            "llmfs_push_held_back_pages",
+            "Pages left out of a push as a sample, one in 1024: a read of them reaches llmfs.",
+            registry=registry,
+        )
+        self._held_back_used = Counter(
+            "llmfs_push_held_back_used_pages",
+            "Of these, those that a program then read: their share estimates that of all pushed pages.",
+            registry=registry,
+        )
+
         # The cache
         evictions = Counter(
             "llmfs_cache_evicted_blocks",
@@ -366,6 +383,10 @@ class Metrics:
         """The predictor came into another state."""
         for name, gauge in self._predictor_states.items():
             gauge.set(name == current)
+
+    def page_held_back(self, was_used: bool) -> None:
+        """A page was left out of a push as a sample, or one of these was then read."""
+        (self._held_back_used if was_used else self._held_back).inc()
 
     def predictor_restarted(self) -> None:
         """It had ended, and is started again."""

@@ -35,7 +35,7 @@ from llmfs.decisions import Decision, Decisions
 from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
 from llmfs.guard import wiring as guarding
-from llmfs.inodes import Inode, InodeTable, ListedName
+from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
@@ -50,6 +50,7 @@ from llmfs.policy.rules import Do, Rule
 from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
+from llmfs.push import Pusher
 from llmfs.recorder import Batch, Recorder
 from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
@@ -150,6 +151,14 @@ class Mount:
         self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
         self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
         self.kernel = KernelCache()
+        self.pusher = Pusher(
+            self.blocks,
+            self.kernel,
+            lambda: self._recordings.is_running,
+            metrics.pushed_bytes.inc,
+            metrics.page_held_back,
+            metrics.faults["push"].inc,
+        )
         self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
         self.recorder = Recorder(self._take_batch, self._process_seen)
         self.treatments = Treatments(config.policies, self.recorder.process_of)
@@ -225,6 +234,7 @@ class Mount:
                 rules,
                 self.recorder,
                 self.kernel,
+                self.pusher,
                 self.patience,
                 self.treatments,
                 self.metrics,
@@ -247,6 +257,7 @@ class Mount:
                 self.blocks.load_index(self._token)
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self.prefetcher.run)
+                nursery.start_soon(self.pusher.run)
                 nursery.start_soon(self.patience.run)
                 nursery.start_soon(self.demand.tend)
                 nursery.start_soon(self.prefetch_workers.tend)
@@ -494,8 +505,8 @@ class Mount:
     def _changed(self, inode: Inode) -> None:
         """Somebody else changed the file: whatever was cached of it is of the past."""
         self.source.descriptors.renew_reader(inode)
-        if inode.lookups and inode.kernel_generation not in (0, inode.generation):
-            inode.kernel_generation = 0
+        if inode.lookups and inode.kernel_generation not in (0, FOREIGN, inode.generation):
+            inode.kernel_generation = FOREIGN
             self.kernel.drop_data(inode.id)
 
     def _metadata_prefetched(self, kind: str, generator: str, was_late: bool) -> None:

@@ -24,13 +24,14 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 from llmfs.attributes import Attributes
 from llmfs.content import Content
 from llmfs.identity import Caller
-from llmfs.inodes import Inode, Listing
+from llmfs.inodes import FOREIGN, Inode, Listing
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
 from llmfs.policy.rules import Treatment
+from llmfs.push import Pusher
 from llmfs.recorder import Recorder
 from llmfs.source import Source
 from llmfs.treatments import Treatments, shown_path
@@ -64,7 +65,8 @@ class Handle:
     """An open file or directory."""
 
     __slots__ = (
-        "appends", "fd", "inode", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream", "treatment",
+        "appends", "fd", "inode", "is_direct", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream",
+        "treatment",
     )  # fmt: skip
 
     def __init__(self, inode: Inode, stream: int, pid: int, treatment: Treatment) -> None:
@@ -75,6 +77,7 @@ class Handle:
         self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
         self.appends: trio.Lock | None = None  # open for appending: one write after the other
         self.placing_fd: int | None = None  # another, where not all is appended
+        self.is_direct = False  # its reads pass the kernel's pages by
         self.is_dirty = False  # written since the last flush
         self.readahead: Readahead | None = None
         self.listing: Listing | None = None
@@ -132,6 +135,7 @@ class Operations(pyfuse3.Operations):
         rules: LocalRules[Inode],
         recorder: Recorder,
         kernel: KernelCache,
+        pusher: Pusher,
         patience: Patience,
         treatments: Treatments,
         metrics: Metrics,
@@ -148,6 +152,7 @@ class Operations(pyfuse3.Operations):
         self._rules = rules
         self._recorder = recorder
         self._kernel = kernel
+        self._pusher = pusher
         self._patience = patience
         self._treatments = treatments
         self._metrics = metrics
@@ -175,17 +180,19 @@ class Operations(pyfuse3.Operations):
         self._metrics.metadata[tier].inc()
         stream = self._stream(ctx, directory, name)
         path = self._recorder.child_of(directory, name) if stream else 0
-        self._tier = tier
         if inode is None:
+            self._tier = tier
             if stream:
                 self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
                 self._rules.absent(directory, tier)
             return _no_entry(self._metadata.name_time_to_live_s(directory, name))
+        await self._pusher.settle_past(inode)
         attributes = inode.attributes
         if stream:
             self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
             self._rules.looked_up(directory, name, inode, tier)
         self._metadata_used(inode, tier)
+        self._tier = tier
         entry = self._entry(inode)
         entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
         return entry
@@ -203,6 +210,7 @@ class Operations(pyfuse3.Operations):
             tier = await self._look_at_root()
         else:
             _, tier = await self._metadata.attributes(node, self._demand)
+            await self._pusher.settle_past(node)
         self._metrics.metadata[tier].inc()
         if stream := self._stream(ctx, node):
             path = self._recorder.path_of(node)
@@ -240,13 +248,16 @@ class Operations(pyfuse3.Operations):
                 await run(source.set_owner, node, uid, gid, caller)
             if fields.update_size:
                 handle = self._handles.get(fh) if fh is not None else None
-                self._content.changed(node)
+                node.writers += 1
                 try:
+                    await self._pusher.settle(node)
+                    self._content.changed(node)
                     await run(source.set_size, node, handle.fd if handle else None, attr.st_size, caller)
                     node.attributes = node.attributes._replace(size=attr.st_size)
                     node.told_sizes = (attr.st_size,)
                 finally:
                     self._content.changed(node)
+                    node.writers -= 1
             if fields.update_atime or fields.update_mtime:
                 atime_ns = attr.st_atime_ns if fields.update_atime else None
                 mtime_ns = attr.st_mtime_ns if fields.update_mtime else None
@@ -372,20 +383,12 @@ class Operations(pyfuse3.Operations):
         self._metadata_used(node, tier)
         handle = self._opened(node, ctx)
         if is_writing:
-            if flags & os.O_TRUNC:
-                self._content.changed(node)
-            try:
-                handle.fd = await self._demand.run_short(self._source.open, node, flags, _caller(ctx))
-                if flags & os.O_TRUNC:
-                    node.attributes = node.attributes._replace(size=0)
-                    node.told_sizes = (0,)
-            finally:
-                if flags & os.O_TRUNC:
-                    self._content.changed(node)
-                    self._metadata.own_change(node)
-            handle.appends = trio.Lock() if flags & os.O_APPEND else None
+            await self._open_for_writing(handle, flags, ctx)
+        else:
+            await self._pusher.settle_past(node)
+            handle.is_direct = bool(flags & os.O_DIRECT)
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
-        keeps_cache = node.kernel_generation == node.generation
+        keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
         if handle.stream:
             self._recorder.record(
@@ -400,6 +403,28 @@ class Operations(pyfuse3.Operations):
         self._tier = tier
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
+    async def _open_for_writing(self, handle: Handle, flags: int, ctx: RequestContext) -> None:
+        node = handle.inode
+        is_truncating = bool(flags & os.O_TRUNC)
+        node.writers += 1
+        try:
+            await self._pusher.settle(node)
+            if is_truncating:
+                self._content.changed(node)
+            try:
+                handle.fd = await self._demand.run_short(self._source.open, node, flags, _caller(ctx))
+                if is_truncating:
+                    node.attributes = node.attributes._replace(size=0)
+                    node.told_sizes = (0,)
+            finally:
+                if is_truncating:
+                    self._content.changed(node)
+                    self._metadata.own_change(node)
+        except BaseException:
+            node.writers -= 1
+            raise
+        handle.appends = trio.Lock() if flags & os.O_APPEND else None
+
     @answers("create")
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -410,8 +435,9 @@ class Operations(pyfuse3.Operations):
         node = self._metadata.inode(entry.st_ino)
         handle = self._opened(node, ctx)
         handle.fd = fd
+        node.writers += 1
         handle.appends = trio.Lock() if flags & os.O_APPEND else None
-        keeps_cache = node.kernel_generation == node.generation
+        keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache), entry
 
@@ -429,6 +455,8 @@ class Operations(pyfuse3.Operations):
         self._metrics.read_bytes[tier].inc(len(data))
         if tier is Tier.CACHE:
             node.hits += 1
+            if handle.fd is None and not handle.is_direct:
+                self._pusher.hit(node, off, len(data))
         if handle.stream:
             self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         self._tier = tier
@@ -479,7 +507,7 @@ class Operations(pyfuse3.Operations):
                 return written, off + written
             end = await run(self._source.append, fd, buf)
             if end != off + len(buf):  # somebody else appended too: the kernel's pages are at the wrong offset
-                node.kernel_generation = 0
+                node.kernel_generation = FOREIGN
                 self._kernel.drop_data(node.id)
             return len(buf), end
 
@@ -505,6 +533,7 @@ class Operations(pyfuse3.Operations):
         handle = self._handles.pop(fh)
         handle.inode.handles -= 1
         if handle.fd is not None:
+            handle.inode.writers -= 1
             self._source.descriptors.close(handle.fd)
         if handle.placing_fd is not None:
             self._source.descriptors.close(handle.placing_fd)
@@ -555,6 +584,7 @@ class Operations(pyfuse3.Operations):
                 child, tier = await self._metadata.lookup(directory, listed.name, self._demand)
                 if child is None:
                     continue  # it went since we listed
+            await self._pusher.settle_past(child)
             entry = self._attributes(child)
             entry.entry_timeout = name_time_s
             # A bad guess at attributes is given no time at all: the kernel asks before it tells anybody.
@@ -678,8 +708,8 @@ class Operations(pyfuse3.Operations):
         entry.st_gid = known.gid
         entry.st_rdev = known.rdev
         entry.st_size = known.size
-        if known.size not in inode.told_sizes:
-            inode.told_sizes = (known.size, *inode.told_sizes[:3])
+        if inode.told_sizes[:1] != (known.size,):
+            inode.told_sizes = (known.size, *(size for size in inode.told_sizes if size != known.size))[:4]
         entry.st_blksize = known.blksize
         entry.st_blocks = known.blocks
         entry.st_atime_ns = known.atime_ns

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmfs.control import FILES_AT_ONCE
 from llmfs.control_server import Session
-from llmfs.inodes import Inode
+from llmfs.inodes import FOREIGN, Inode
 from llmfs.profile import FILES_MAX, Profile, Used
 from llmfs.recorder import Batch
 from predictor.events import ACCESS, Op
@@ -55,7 +55,7 @@ class Recordings:
             raise ValueError(f"{RECORDINGS_MAX} programs are being recorded already")
         self._flush()
         for inode in self._inodes():
-            inode.kernel_generation = 0
+            inode.kernel_generation = FOREIGN
         self._running[session] = _Recording(session.pid)
         session.undo.callback(self._running.pop, session, None)
 

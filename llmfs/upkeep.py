@@ -19,7 +19,7 @@ import trio
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, block_key, data_bytes
 from llmfs.content import Content
-from llmfs.inodes import Inode, path_below
+from llmfs.inodes import FOREIGN, Inode, path_below
 from llmfs.kernel import KernelCache
 from llmfs.metadata import Metadata
 from llmfs.profile import FILES_MAX, Used, taken
@@ -213,7 +213,7 @@ class Upkeep:
 
     def _drop_pages(self, inode: Inode) -> None:
         """Have the kernel forget what it holds of a file."""
-        inode.kernel_generation = 0
+        inode.kernel_generation = FOREIGN
         self._kernel.drop_data(inode.id)
 
     # --- checking

@@ -14,7 +14,7 @@ from typing import Any
 from llmfs.content import Content
 from llmfs.guard.undo import Entry, Kept
 from llmfs.guard.watch import Guard
-from llmfs.inodes import Inode
+from llmfs.inodes import FOREIGN, Inode
 from llmfs.kernel import KernelCache
 from llmfs.metadata import Metadata
 from llmfs.source import Source
@@ -92,7 +92,7 @@ class Restorer:
             inode.told_sizes = (entry.size_bytes,)
             self._content.changed(inode)
             self._metadata.own_change(inode)
-            inode.kernel_generation = 0
+            inode.kernel_generation = FOREIGN
             self._kernel.drop_data(inode.id)
         return len(data)
 
