@@ -88,6 +88,11 @@ pretrain: .venv/.installed .venv/.tests-installed ## Make what is shipped anew: 
 	$(BIN)/python -m bench.record --output out/traces --seconds 1800
 	$(BIN)/python -m predictor.shipping out/traces/*.trace --plots out/pretraining
 
+.PHONY: docs
+docs: .venv/.installed ## Build the documentation as a site, in out/site
+	@$(BIN)/python -m mkdocs build --quiet --strict
+	echo out/site/index.html
+
 .PHONY: clean
 clean: ## Remove what make made: .venv, out, caches
 	@rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -210,6 +210,15 @@ _KIND_NAMES = {
     list: "a list of strings",
 }
 
+KEYS = tuple(_KINDS)
+"""Of a `[mount]` table, `policy` aside."""
+
+
+def kind_of(key: str) -> str:
+    """What a key takes, in words."""
+    kind = _KINDS[key]
+    return " or ".join(_KIND_NAMES[each] for each in (kind if isinstance(kind, tuple) else (kind,)))
+
 
 def read_file(path: str, source: Path) -> Settings:
     """What a configuration file says about mounting `source`. Raises UsageError that names file and key."""

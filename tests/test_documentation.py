@@ -17,6 +17,8 @@ from llmfs import cli
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("examples/**/*.md"), *REPOSITORY.glob("bench/**/*.md")])
+PAGES = sorted(REPOSITORY.glob("docs/**/*.md"))
+"""Of the site. Where their links lead `mkdocs build --strict` judges (tests/test_site.py): some pages are made then."""
 OURS = ("llmfs", "predictor", "bench", "tests", "examples", ".ci")
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -25,7 +27,9 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(rf"(?<![\w/.~$}}-])((?:{'|'.join(map(re.escape, OURS))})/[\w./@*-]*)")
 _SHELL = ("", "sh", "bash", "shell", "console")
 
-documented = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+documented = pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *PAGES], ids=lambda path: str(path.relative_to(REPOSITORY))
+)
 
 
 def fenced(text: str) -> list[str]:
@@ -52,7 +56,7 @@ def spans(text: str) -> list[list[str]]:
     return [span.split() for span in re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))]
 
 
-@documented
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text()
     for link in _LINK.findall(_FENCE.sub("", text)):
