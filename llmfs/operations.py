@@ -453,7 +453,7 @@ class Operations(pyfuse3.Operations):
             data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
         self._metrics.reads[tier].inc()
         self._metrics.read_bytes[tier].inc(len(data))
-        if tier is Tier.CACHE:
+        if tier is Tier.CACHE and not handle.treatment.is_bypassing:
             node.hits += 1
             if handle.fd is None and not handle.is_direct:
                 self._pusher.hit(node, off, len(data))
