@@ -5,6 +5,10 @@ source every cached byte is work for nothing, so programs' reads go straight to 
 above us that helps. A local file system can be asked without a thread, too: it does not hang, and what it has in
 memory it tells in microseconds.
 
+A network file system or one in user space reads ahead, and answers what it has read ahead as fast as a local disk
+would; next week, on another mount, it will not. So of such a source the lookups have to be fast as well: nobody looks
+names up ahead.
+
 Decided by running averages of what reads and lookups take (weight 1/32 a sample), with room between the limits so
 that it does not flutter. Until a few samples are there a source counts as slow.
 """
@@ -54,7 +58,7 @@ class SourceSpeed:
     @property
     def is_fast(self) -> bool:
         """Whether caching what programs read is work for nothing."""
-        return self._reads.is_fast
+        return self._reads.is_fast and (self.is_local or self._lookups.is_fast)
 
     @property
     def is_inline(self) -> bool:
