@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from llmfs.config import Consistency, Predictor
+from llmfs.config import Consistency, LogLevel, Predictor
 from llmfs.errors import UsageError
 from llmfs.policy.rules import Do, Rule
 from llmfs.settings import (
@@ -223,6 +223,16 @@ def test_the_example_is_right() -> None:
 def test_options_as_fstab_writes_them() -> None:
     said = read_options(["rw,_netdev,x-systemd.automount,nofail,cache_size=1G,metrics-port=9100", "dev,,exec"])
     assert said == Settings(cache_size="1G", metrics_port=9100, read_only=False, fuse_options=("dev", "exec"))
+
+
+def test_the_page_is_on_loopback_unless_another_address_is_named() -> None:
+    config = mount_config(SOURCE, Path("/mnt/fast"), read_options(["web"]))
+    assert (config.web, config.web_address) == (True, "127.0.0.1")
+    said = read_options(["web,web-address=::1", "log-level=debug"])
+    config = mount_config(SOURCE, Path("/mnt/fast"), said)
+    assert (config.web_address, config.log_level) == ("::1", LogLevel.DEBUG)
+    with pytest.raises(UsageError, match="'example.org' is no address"):
+        mount_config(SOURCE, Path("/mnt/fast"), Settings(web_address="example.org"))
 
 
 @pytest.mark.parametrize("option", ["cache-size", "cache-size=", "metrics-port=http", "metrics-port=²", "subtype=x"])
