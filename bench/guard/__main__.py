@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     one.set_defaults(run=_live)
     one = commands.add_parser("cost", help="writing with --guard watch against off, in turn")
-    one.add_argument("--rounds", type=int, default=10)
+    one.add_argument("--rounds", type=int, default=40)
     one.set_defaults(run=lambda args: cost.show(args.rounds))
     return parser
 

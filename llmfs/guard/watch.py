@@ -55,7 +55,19 @@ FINDINGS_MAX = 200
 class Writing:
     """What is seen of one handle's writes."""
 
-    __slots__ = ("actor", "inode", "is_new", "next_offset", "offset", "old", "pending", "runs", "sample_at", "written")
+    __slots__ = (
+        "actor",
+        "inode",
+        "is_new",
+        "next_offset",
+        "offset",
+        "old",
+        "pending",
+        "runs",
+        "sample_at",
+        "told_bytes",
+        "written",
+    )
 
     def __init__(self, actor: Actor, inode: Inode, is_new: bool) -> None:
         self.actor = actor
@@ -64,6 +76,7 @@ class Writing:
         self.next_offset = -1
         self.written = 0
         self.sample_at = 0
+        self.told_bytes = 0  # how large the file was when its content was last told of
         self.runs = 0
         self.pending: bytearray | None = None  # the beginning of a run
         self.offset = 0  # where it began
@@ -164,8 +177,6 @@ class Guard:
             self._begin_run(writing, offset, data, peek)
         writing.next_offset = offset + len(data)
         writing.written += len(data)
-        if writing.is_new:
-            self.engine.files.sized(writing.inode.id, max(writing.inode.size, writing.next_offset))
         if writing.pending is not None and len(writing.pending) >= JUDGED_BYTES:
             self._judge_run(writing)
 
@@ -191,8 +202,9 @@ class Guard:
         """A handle is closed. How large a new file of ciphertext became is told, to be held against what is lost."""
         self.closing(writing)
         inode = writing.inode
-        if writing.is_new and writing.next_offset > writing.offset and self.engine.files.has_ciphertext(inode.id):
-            self.did(Kind.WRITE, writing.actor, inode.id, *place(inode), max(inode.size, writing.next_offset))
+        size_bytes = max(inode.size, writing.next_offset)
+        if writing.is_new and writing.told_bytes not in (0, size_bytes) and self.engine.files.has_ciphertext(inode.id):
+            self.did(Kind.WRITE, writing.actor, inode.id, *place(inode), size_bytes)
 
     def _judge_run(self, writing: Writing) -> None:
         assert writing.pending is not None
@@ -200,6 +212,7 @@ class Guard:
         writing.pending = None
         directory, name = place(inode)
         size_bytes = max(inode.size, writing.next_offset)
+        writing.told_bytes = size_bytes
         new = look(sample, is_head=not writing.offset)
         self.did(Kind.WRITE, writing.actor, inode.id, directory, name, size_bytes, new, writing.old)
 

@@ -81,9 +81,12 @@ def counts_of(conversions: Iterable[Conversion]) -> tuple[int, int, int]:
 
 
 def level(
-    counts: tuple[int, int, int], score: float | None, least: Least = OF_GROUP, drops_notes: bool = False
+    counts: tuple[int, int, int], score: float | None, least: Least = OF_GROUP, is_suspicious: bool = False
 ) -> Level:
-    """The level that conversions (files, directories, types) and the classifier's score, if there is one, ask for."""
+    """The level that conversions (files, directories, types) and the classifier's score, if there is one, ask for.
+
+    `is_suspicious`: it is to be told of for another reason.
+    """
     files, directories, types = counts
     is_broad = directories >= 2 or types >= 2 or files >= NARROW_MIN
     is_confident = score is not None and score >= SCORE_DENY
@@ -91,6 +94,6 @@ def level(
         return Level.DENIED
     if files >= (least.confident - 1 if is_confident else least.confident):
         return Level.THROTTLED
-    if files >= least.confident - 1 or drops_notes or (score is not None and score >= SCORE_ALERT):
+    if files >= least.confident - 1 or is_suspicious:
         return Level.ALERTED
     return Level.QUIET

@@ -4,7 +4,7 @@ The live mount (llmfs/guard) and the evaluation (bench/guard) drive the same obj
 that it sees changes them, so nobody can train it to look away (which is why it shares none with the predictor).
 
 Counting an event takes a few microseconds. The classifier, and the sequence model whose surprise it is told, run only
-for a group that shows something to judge, and then once in `JUDGE_EVERY` of its changes and at each conversion.
+for a group that shows something to judge, and then once in many of its changes and at each conversion.
 """
 
 from collections import OrderedDict
@@ -17,6 +17,7 @@ from predictor.guard.decisions import (
     CGROUP_EVIDENCE_LIVES_S,
     OF_CGROUP,
     OF_GROUP,
+    SCORE_ALERT,
     SPLIT_MIN,
     Evidence,
     Level,
@@ -29,7 +30,9 @@ from predictor.guard.windows import GroupWindow, drops_notes, features, tokens
 
 GROUPS_MAX = 1024
 CGROUP_GROUPS_MAX = 256
-JUDGE_EVERY = 16
+JUDGE_EVERY, JUDGE_EVERY_MAX = 16, 256
+"""Changes between two looks: more and more for a group that nothing is found of."""
+
 
 NOTES_MIN = 8
 """The same name made in so many directories is worth a look: a ransom note's, or __init__.py."""
@@ -61,7 +64,7 @@ class Finding(NamedTuple):
 
 
 class _Group:
-    __slots__ = ("changes", "evidence", "is_forgiven", "level", "uniform", "window")
+    __slots__ = ("changes", "evidence", "is_forgiven", "judged_at", "level", "patience", "uniform", "window")
 
     def __init__(self, time_s: float) -> None:
         self.window = GroupWindow(time_s)
@@ -69,6 +72,7 @@ class _Group:
         self.level = Level.QUIET
         self.is_forgiven = False
         self.changes = 0
+        self.judged_at = self.patience = JUDGE_EVERY
         self.uniform = 0
 
 
@@ -104,8 +108,10 @@ class GuardEngine:
             return []
         group.changes += 1
         group.uniform += event.new is not None and event.new.is_uniform and not event.new.has_format
-        if group.changes % JUDGE_EVERY or not self._is_worth_a_look(group):
+        if group.changes < group.judged_at or not self._is_worth_a_look(group):
             return []
+        group.patience = min(2 * group.patience, JUDGE_EVERY_MAX)
+        group.judged_at = group.changes + group.patience
         return self._judge_group(event.group, group)
 
     def forgive(self, is_cgroup: bool, number: int) -> None:
@@ -124,7 +130,8 @@ class GuardEngine:
     # --- judging
 
     def _is_worth_a_look(self, group: _Group) -> bool:
-        return bool(len(group.evidence)) or group.uniform >= UNIFORM_MIN or group.window.notes >= NOTES_MIN
+        is_harmful = group.uniform >= UNIFORM_MIN and group.window.hurts
+        return bool(len(group.evidence)) or is_harmful or group.window.notes >= NOTES_MIN
 
     def _converted(self, time_s: float, conversion: Conversion) -> list[Finding]:
         guilty = {number: self._groups[number] for number in conversion.groups if number in self._groups}
@@ -165,7 +172,10 @@ class GuardEngine:
         counts, windows = counts_of(evidence), [group.window for group in groups]
         row = features(windows, counts)
         score = self._scorer(row, tokens(windows)) if self._scorer is not None else None
-        reached = level(counts, score, OF_CGROUP if is_cgroup else OF_GROUP, drops_notes(row))
+        is_suspicious = drops_notes(row) or (
+            score is not None and score >= SCORE_ALERT and any(each.hurts for each in windows)
+        )
+        reached = level(counts, score, OF_CGROUP if is_cgroup else OF_GROUP, is_suspicious)
         if who.is_forgiven or reached <= who.level:
             return []
         who.level = reached

@@ -19,6 +19,7 @@ SET_MAX = 512
 TOKENS = 64
 """The last operations whose surprise is taken."""
 
+HURT_MIN = 3
 NOTES_MIN = 24
 NOTE_SHARE_MIN = 0.5
 
@@ -93,6 +94,11 @@ class GroupWindow:
         self.tokens: deque[int] = deque(maxlen=TOKENS)
         self.times_s: deque[float] = deque(maxlen=TOKENS)
         self.notes = 0  # directories in which the name stands that it made most often, in any period
+
+    @property
+    def hurts(self) -> bool:
+        """Whether it has changed or removed files that were there: who makes new ones alone harms nobody."""
+        return len(self._now.hurt) >= HURT_MIN or len(self._before.hurt) >= HURT_MIN
 
     def add(self, event: Event, is_new: bool) -> None:
         """Count an event; `is_new`: its file was made while we looked."""

@@ -93,7 +93,7 @@ def test_score_alone_never_does_more_than_alert(score: float) -> None:
     def stir(number: int) -> Iterator[Event]:
         yield event(number, Kind.CREATE)
         yield event(number, Kind.WRITE, new=CIPHERTEXT)
-        yield event(number, Kind.UNLINK)
+        yield event(number, Kind.UNLINK, file=20_000 + number)
 
     found = findings(engine, *(stir(number) for number in range(300)))
     assert max((each.level for each in found), default=Level.QUIET) <= Level.ALERTED
