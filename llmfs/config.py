@@ -23,6 +23,14 @@ class Predictor(StrEnum):
     OFF = "off"
 
 
+class Control(StrEnum):
+    """What steers how eager prefetching is."""
+
+    LEARNED = "learned"
+    RULES = "rules"
+    OFF = "off"
+
+
 class Offline(StrEnum):
     """What to do where the source is not there when it is to be mounted."""
 
@@ -58,6 +66,7 @@ class MountConfig:
     cache_size_bytes: int
     consistency: Consistency = Consistency.CLOSE_TO_OPEN
     predictor: Predictor = Predictor.LEARNED
+    control: Control = Control.RULES
     metrics_port: int | None = None  # None: no endpoint; 0: any free port
     web: bool = False  # a page beside the metrics, on any free port where none was said
     web_address: str = "127.0.0.1"  # of both

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
 from llmfs.metadata import UNREACHABLE
+from predictor.control.arms import ARMS
 from predictor.events import Tier
 from predictor.features import GENERATORS as RANKED
 
@@ -62,7 +63,7 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
-PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "guard")
+PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control", "guard")
 """What may fail without a program noticing."""
 
 OTHER = "other"
@@ -310,6 +311,23 @@ class Metrics:
             registry=registry,
         )
 
+        # The controller
+        arm = Gauge(
+            "llmfs_control_arm",
+            "1 for the setting of prefetching that is in force, 0 for the others.",
+            ["arm"],
+            registry=registry,
+        )
+        self._arms = {each.name: arm.labels(each.name) for each in ARMS}
+        self.control_decisions = Counter(
+            "llmfs_control_decisions", "Looks at how eager prefetching should be.", registry=registry
+        )
+        changes = Counter(
+            "llmfs_control_changes", "Changes to another setting, by which it then was.", ["arm"], registry=registry
+        )
+        self._arm_changes = {each.name: changes.labels(each.name) for each in ARMS}
+        self._arm = ""
+
         # The guard
         findings = Counter(
             "llmfs_guard_findings",
@@ -383,6 +401,14 @@ class Metrics:
         """The predictor came into another state."""
         for name, gauge in self._predictor_states.items():
             gauge.set(name == current)
+
+    def control_is(self, arm: str) -> None:
+        """An arm of the controller is in force."""
+        if self._arm and arm != self._arm:
+            self._arm_changes[arm].inc()
+        self._arm = arm
+        for name, gauge in self._arms.items():
+            gauge.set(name == arm)
 
     def page_held_back(self, was_used: bool) -> None:
         """A page was left out of a push as a sample, or one of these was then read."""

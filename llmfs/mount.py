@@ -29,6 +29,7 @@ from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
 from llmfs.config import MountConfig, Predictor
 from llmfs.content import Content
+from llmfs.control_loop import ControlLoop, controller_of
 from llmfs.control_server import ControlServer
 from llmfs.daemon import complaints_of_libraries, reopen_log, take_log_level
 from llmfs.decisions import Decision, Decisions
@@ -219,17 +220,19 @@ class Mount:
                 self.metrics.faults["prefetch"].inc,
                 self._listed_ahead,
             )
+            self._steering = self._control_loop()
             upkeep = Upkeep(
                 self.source, self.metadata, self.content, self.blocks, self.kernel, self.prefetch_workers, nursery
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
+            xattrs = Xattrs(self.source, self.metadata, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
             self.operations = answering(
                 self.source,
                 self.metadata,
                 self.content,
-                Xattrs(self.source, self.metadata, self.demand),
+                xattrs,
                 self.demand,
                 rules,
                 self.recorder,
@@ -258,6 +261,7 @@ class Mount:
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self.prefetcher.run)
                 nursery.start_soon(self.pusher.run)
+                nursery.start_soon(xattrs.run)
                 nursery.start_soon(self.patience.run)
                 nursery.start_soon(self.demand.tend)
                 nursery.start_soon(self.prefetch_workers.tend)
@@ -267,6 +271,8 @@ class Mount:
                     nursery.start_soon(self._figures.run)
                 nursery.start_soon(self._control(upkeep, pinning).run)
                 nursery.start_soon(pinning.run)
+                if self._steering is not None:
+                    nursery.start_soon(self._steering.run)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
                 await negotiate(pyfuse3.main)
@@ -281,6 +287,17 @@ class Mount:
                 pyfuse3.close(unmount=True)
             self.recorder.flush()
             nursery.cancel_scope.cancel()
+
+    def _control_loop(self) -> ControlLoop | None:
+        controller = controller_of(self._config.control)
+        if controller is None or self._config.predictor is Predictor.OFF:
+            return None
+        return ControlLoop(
+            controller,
+            self.metrics,
+            self.prefetcher.steer,
+            lambda: (len(self.prefetcher), self.demand.busy, self.prefetcher.running),
+        )
 
     def _control(self, upkeep: Upkeep, pinning: Pinning) -> ControlServer:
         return ControlServer(
@@ -446,6 +463,7 @@ class Mount:
                 "blocks": len(self.blocks),
                 "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
             },
+            "control": self._steering.described() if self._steering is not None else {},
             "pinned": self._pins.described(),
         }
 

@@ -17,6 +17,7 @@ from llmfs.inodes import Inode
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
+from predictor.control.arms import Arm
 from predictor.plan import PlanItem, Want
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,16 @@ class Prefetcher:
         self._planning.wasted(size_bytes)
         self._room_made()
 
+    def steer(self, arm: Arm) -> None:
+        """How eager to be from now on."""
+        self._planning.arm = arm
+        self._room_made()
+
+    @property
+    def running(self) -> int:
+        """Fetches under way."""
+        return self._planning.running
+
     def _room_made(self) -> None:
         if len(self._planning):
             self._work.set()
@@ -120,6 +131,8 @@ class Prefetcher:
                 log.exception("prefetch of %s failed", job.path)
                 self._on_fault()
                 self._on_dropped(1)
+            finally:
+                self._planning.done()
 
     async def _fetch(self, job: Job[Inode]) -> None:
         inode = await self._metadata.resolve(job.place, job.path, self._workers, job.generator)

@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmfs.config import Consistency, GuardMode, LogLevel, MountConfig, Offline, Predictor
+from llmfs.config import Consistency, Control, GuardMode, LogLevel, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
 from llmfs.guard.hook import words as hook_words
 from llmfs.policies import read_policies
@@ -42,6 +42,7 @@ class Settings:
     cache_size: str | int | None = None
     consistency: str | None = None
     predictor: str | None = None
+    control: str | None = None
     metrics_port: int | None = None
     web: bool | None = None
     web_address: str | None = None
@@ -91,6 +92,7 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         cache_size_bytes=size_bytes,
         consistency=_choice(Consistency, "consistency", settings.consistency, Consistency.CLOSE_TO_OPEN),
         predictor=_choice(Predictor, "predictor", settings.predictor, Predictor.LEARNED),
+        control=_choice(Control, "control", settings.control, Control.RULES),
         metrics_port=port,
         web=bool(settings.web),
         web_address=_address(settings.web_address),
@@ -188,6 +190,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "cache-size": (str, int),
     "consistency": str,
     "predictor": str,
+    "control": str,
     "metrics-port": int,
     "web": bool,
     "web-address": str,
@@ -312,7 +315,7 @@ def _from_text(key: str, value: str) -> str | int | float:
     return int(value)
 
 
-_Choice = TypeVar("_Choice", Consistency, GuardMode, Predictor, Offline, LogLevel)
+_Choice = TypeVar("_Choice", Consistency, Control, GuardMode, Predictor, Offline, LogLevel)
 
 
 def _choice(kind: type[_Choice], option: str, value: str | None, default: _Choice) -> _Choice:

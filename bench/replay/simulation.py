@@ -28,6 +28,7 @@ from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
 from predictor.baselines.readahead import Readahead
+from predictor.control.arms import Arm
 from predictor.events import FLAG_WRITE, Op, Tier
 from predictor.plan import Want
 
@@ -138,7 +139,7 @@ class Simulation:
         self._sequence = 0
         self._waits_for = list(workload.depends_on)
         self._ready_s = [0.0] * len(workload)
-        self._issued_s = [0.0] * len(workload)
+        self.issued_s = [0.0] * len(workload)
         self._readers: dict[tuple[int, int], _Reader] = {}
         self._carriers = model.prefetch_limit
         self._is_handing_out = False
@@ -211,7 +212,7 @@ class Simulation:
         workload = self.workload
         if index > self.issued:
             self.issued = index
-        self._issued_s[index] = self.now_s
+        self.issued_s[index] = self.now_s
         op = workload.op[index]
         node = self.nodes[workload.path[index]]
         if op == Op.READ:
@@ -271,7 +272,7 @@ class Simulation:
             self._push(self._ready_s[index], _ISSUE, index)
 
     def _stalled(self, index: int) -> None:
-        self._answered(index, self.now_s - self._issued_s[index])
+        self._answered(index, self.now_s - self.issued_s[index])
 
     def _look_up(self, index: int, node: Node) -> Steps:
         tier = yield from self._name(node)
@@ -588,6 +589,11 @@ class Simulation:
         self.planning.push(horizon, Job(want, node, (), offset, length, generator, self.now_s, score))
         self._hand_out()
 
+    def steer(self, arm: Arm) -> None:
+        """How eager to be from now on (predictor/control)."""
+        self.planning.arm = arm
+        self._hand_out()
+
     def _hand_out(self) -> None:
         if self._is_handing_out:
             return
@@ -602,6 +608,7 @@ class Simulation:
 
     def _carry(self, job: Job[Node]) -> Steps:
         yield from self._fetch(job)
+        self.planning.done()
         self._carriers += 1
         self._hand_out()
 

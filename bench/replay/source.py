@@ -45,6 +45,7 @@ class Request:
     size_bytes: int
     side: int
     on_done: Callable[[Arrival], None]
+    asked_s: float = 0.0
 
 
 class Line:
@@ -101,17 +102,24 @@ class ModelledSource:
         self._limits = (model.demand_limit, model.prefetch_limit)
         self.requests = [0, 0]
         self.bytes = [0, 0]
+        self.answered = [0, 0]  # calls for names, for data
+        self.answered_s = [0.0, 0.0]  # how long these took, all together
 
     def ask(self, now_s: float, arrival: Arrival, size_bytes: int, on_done: Callable[[Arrival], None]) -> None:
         """A request for `size_bytes` (0: names and attributes) at `now_s`; `on_done(arrival)` when it is answered."""
         side = 0 if arrival.generator is None else 1
         self.requests[side] += 1
         self.bytes[side] += size_bytes
-        request = Request(arrival, size_bytes, side, on_done)
+        request = Request(arrival, size_bytes, side, on_done, now_s)
         if self._has_place(side):
             self._begin(now_s, request)
         else:
             self._queues[side].append(request)
+
+    @property
+    def busy(self) -> tuple[int, int]:
+        """Requests of programs under way or waiting, and prefetches."""
+        return self._busy[0] + len(self._queues[0]), self._busy[1] + len(self._queues[1])
 
     def _has_place(self, side: int) -> bool:
         return self._busy[side] < self._limits[side] and sum(self._busy) < self.model.concurrency
@@ -147,6 +155,9 @@ class ModelledSource:
 
     def _done(self, now_s: float, request: Request) -> None:
         self._busy[request.side] -= 1
+        kind = 1 if request.size_bytes else 0
+        self.answered[kind] += 1
+        self.answered_s[kind] += now_s - request.asked_s
         for side, queue in enumerate(self._queues):
             while queue and self._has_place(side):
                 self._begin(now_s, queue.popleft())

@@ -568,6 +568,27 @@ DETAILS = (
         ),
     ),
     Row(
+        "The controller",
+        6,
+        (
+            Panel(
+                "Setting in force",
+                "How eager prefetching is: depth, and how sure it must be. deep-any holds nothing back.",
+                "none",
+                (Query(total("llmfs_control_arm", "arm"), "{{arm}}"),),
+            ),
+            Panel(
+                "Looks, and changes",
+                "How often the controller looks, and what it changed to.",
+                "ops",
+                (
+                    Query(rate("llmfs_control_decisions_total"), "looks"),
+                    Query(rate("llmfs_control_changes_total", "arm"), "to {{arm}}"),
+                ),
+            ),
+        ),
+    ),
+    Row(
         "The guard",
         6,
         (

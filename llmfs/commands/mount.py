@@ -50,6 +50,14 @@ def mount(
         str | None,
         _option("--predictor", metavar="learned|sequential|off", about="What prefetches (default: learned)."),
     ] = None,
+    control: Annotated[
+        str | None,
+        _option(
+            "--control",
+            metavar="learned|rules|off",
+            about="What holds prefetching back while the source is busy (default: rules).",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         _option("--metrics-port", metavar="PORT", about="Serve Prometheus metrics there; 0 takes any free port."),
@@ -111,6 +119,7 @@ def mount(
         cache_size=cache_size,
         consistency=consistency,
         predictor=predictor,
+        control=control,
         metrics_port=metrics_port,
         web=web,
         web_address=web_address,

@@ -110,6 +110,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
         ("predictor", _predictor(says)),
+        ("control", _control(table(says, "control"))),
         ("source", _source(table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
         ("page", _page(says)),
@@ -187,6 +188,14 @@ def _pinned(figures: Mapping[str, Any]) -> str:
 def _predictor(says: Mapping[str, Any]) -> str:
     kind, state = says.get("predictor"), says.get("predictor_state")
     return one_line(": ".join(str(each) for each in (kind, state if state != kind else None) if each))
+
+
+def _control(figures: Mapping[str, Any]) -> str:
+    """The setting that the controller chose, such as `rules: middle-any`."""
+    if not figures:
+        return ""
+    words = f"{one_line(str(figures.get('controller', '')))}: {one_line(str(figures.get('arm', '')))}"
+    return f"{words}, {number(figures, 'changes'):,.0f} changes"
 
 
 def _source(figures: Mapping[str, Any]) -> str:

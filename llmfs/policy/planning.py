@@ -3,16 +3,18 @@
 Wishes wait in bounded heaps, the one that will be used first on top; each is there once. One that is still waiting
 when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache:
 wishes for more of them wait until some were used. When most of what was fetched lately was never used, only what is
-very likely is still taken in.
+very likely is still taken in. A controller may hold all of this back further, by choosing an arm.
 
 Pure: the time comes in with each call. The mount's prefetcher and the offline replay drive this class.
 """
 
+import dataclasses
 import heapq
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from predictor.control.arms import ARMS, SAFE
 from predictor.plan import Want
 
 Place = TypeVar("Place", bound=Hashable)
@@ -68,12 +70,16 @@ class Planning(Generic[Place]):
         self._judged = [0, 0]  # bytes used, bytes never used, of late
         self.accesses = 0
         self.unused_bytes = 0
+        self.arm = ARMS[SAFE]
+        self.running = 0
 
     def __len__(self) -> int:
         return len(self._names) + len(self._data)
 
     def push(self, horizon: int, job: Job[Place]) -> bool:
         """Takes in a wish for what is used `horizon` accesses from now. False where it is known or not worth it."""
+        if job.want is Want.DATA and job.score < self.arm.min_score:
+            job = dataclasses.replace(job, want=Want.ATTRIBUTES, offset=0, length=0)  # its name moves no bytes
         if job.key in self._waiting:
             return False
         if len(self) >= QUEUE_LIMIT or (self.is_wasting and job.score < SURE_SCORE):
@@ -86,8 +92,9 @@ class Planning(Generic[Place]):
         return True
 
     def pop(self, now_s: float) -> Job[Place] | None:
-        """The wish to carry out next; None where there is none, or none that there is room for."""
-        while True:
+        """The wish to carry out next; None where there is none, or none that there is room for. It is running until
+        `done` is called."""
+        while self.running < self.arm.at_once:
             heap = self._names
             if self._data and self.has_room and not (heap and heap[0] < self._data[0]):
                 heap = self._data
@@ -96,8 +103,14 @@ class Planning(Generic[Place]):
             _, _, job = heapq.heappop(heap)
             self._waiting.discard(job.key)
             if now_s - job.queued_s <= PATIENCE_S:
+                self.running += 1
                 return job
             self._on_dropped(1)
+        return None
+
+    def done(self) -> None:
+        """A wish that was popped has been carried out, or could not be."""
+        self.running -= 1
 
     @property
     def has_room(self) -> bool:
@@ -105,7 +118,7 @@ class Planning(Generic[Place]):
         used, wasted = self._judged
         is_proven = used + wasted > JUDGED_BYTES // 4 and used >= GOOD_ACCURACY * (used + wasted)
         share = UNUSED_SHARE_PROVEN if is_proven else UNUSED_SHARE
-        return self.unused_bytes <= share * self._cache_bytes()
+        return self.unused_bytes <= min(share * self._cache_bytes(), self.arm.ahead_bytes)
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""

@@ -1,0 +1,108 @@
+"""Steers prefetching: once in `DECIDE_S` the metrics are read, the controller is asked, the prefetcher is told.
+
+What decides is pure (`predictor/control`); this reads and tells. A failure leaves the safe arm on and ends the loop:
+without it the mount is what it was before there was a controller.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from llmfs.config import Control
+from llmfs.metrics import SOURCE_OPERATIONS, Metrics
+from predictor.control import network
+from predictor.control.arms import ARMS, SAFE, Arm
+from predictor.control.rules import Rules
+from predictor.control.state import FEATURES, Reading
+from predictor.control.steering import DECIDE_S, Controller, Steering
+from predictor.events import Tier
+
+log = logging.getLogger(__name__)
+
+
+class ControlLoop:
+    """Runs a controller beside a mount."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        metrics: Metrics,
+        steer: Callable[[Arm], None],
+        gauges: Callable[[], tuple[int, int, int]],
+    ) -> None:
+        """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running."""
+        self._steering = Steering(controller)
+        self._metrics = metrics
+        self._steer = steer
+        self._gauges = gauges
+        metrics.control_is(ARMS[SAFE].name)
+
+    def described(self) -> dict[str, Any]:
+        """For `llmfs status`."""
+        steering = self._steering
+        return {"controller": steering.controller.name, "arm": ARMS[steering.arm].name, "changes": steering.changes}
+
+    async def run(self) -> None:
+        """Look and decide until cancelled."""
+        try:
+            while True:
+                await trio.sleep(DECIDE_S)
+                self.look(time.monotonic())
+        except Exception:  # a bug of ours in what only makes things better must not take the mount down
+            log.exception("the controller failed: prefetching goes on without it")
+            self._metrics.faults["control"].inc()
+            self._steering.arm = SAFE
+            self._take(SAFE)
+
+    def look(self, now_s: float) -> None:
+        """One decision."""
+        decision = self._steering.look(reading_of(self._metrics, now_s, self._gauges()))
+        self._metrics.control_decisions.inc()
+        if log.isEnabledFor(logging.DEBUG) and decision.row is not None:
+            row = ", ".join(f"{name} {value:.2f}" for name, value in zip(FEATURES, decision.row, strict=True))
+            log.debug("arm %s, wanted %s: %s", decision, ARMS[decision.wanted].name, row)
+        if decision.was_changed:
+            self._take(decision.arm)
+
+    def _take(self, arm: int) -> None:
+        self._steer(ARMS[arm])
+        self._metrics.control_is(ARMS[arm].name)
+
+
+def controller_of(control: Control) -> Controller | None:
+    """Who steers; None for nobody. Without usable weights the rules do."""
+    if control is Control.OFF:
+        return None
+    learned = network.shipped() if control is Control.LEARNED else None
+    if control is Control.LEARNED and learned is None:
+        log.warning("there are no weights for the learned controller: the rules steer")
+    return learned or Rules()
+
+
+def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> Reading:
+    """The metrics as the controller sees them. `gauges` as in ControlLoop."""
+    names = [metrics.source[name] for name in SOURCE_OPERATIONS if name in ("lookup", "getattr", "list", "open")]
+    data = metrics.source["read"]
+    queue, demand_busy, running = gauges
+    return Reading(
+        time_s=now_s,
+        stall_s=sum(metrics.stall_seconds().values()),
+        reads=sum(int(counter._value.get()) for counter in metrics.reads.values()),
+        hits=int(metrics.reads[Tier.CACHE]._value.get()),
+        ahead_bytes=_sum(metrics.prefetch_issued_bytes),
+        demand_bytes=int(metrics.demand_fetched_bytes._value.get()),
+        used_bytes=_sum(metrics.prefetch_in_time_bytes) + _sum(metrics.prefetch_late_bytes),
+        wasted_bytes=_sum(metrics.prefetch_unused_bytes),
+        calls=(sum(each.count for each in names), data.count),
+        call_s=(sum(each.sum for each in names), data.sum),
+        queue=queue,
+        demand_busy=demand_busy,
+        running=running,
+    )
+
+
+def _sum(counters: dict[str, Any]) -> int:
+    return sum(int(counter._value.get()) for counter in counters.values())

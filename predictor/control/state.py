@@ -1,0 +1,123 @@
+"""From a mount's counters to what a controller sees.
+
+A reading holds totals since the mount began and a few gauges; two readings make a row. The source's latency is told
+as a multiple of the best that calls of that kind have shown: neither its absolute value nor that of a busy minute
+says whether the source is contended.
+"""
+
+from dataclasses import dataclass
+from math import log, log1p
+
+import numpy as np
+import numpy.typing as npt
+
+from predictor.control.arms import ARMS
+
+FEATURES = (
+    "stall",  # ln(1 + seconds waited by programs, a second)
+    "hits",  # share of reads that were cached
+    "slowdown",  # ln of the latency over the best
+    "ahead",  # share of prefetches in the bytes fetched
+    "ahead_mb_s",  # ln(1 + MB fetched ahead, a second)
+    "mb_s",  # ln(1 + MB fetched, a second)
+    "use",  # bytes used of those fetched ahead, of late
+    "waste",  # bytes dropped unused of those fetched ahead, of late
+    "queue",  # ln(1 + prefetches that wait)
+    "demand",  # ln(1 + programs' calls on the source)
+    "running",  # ln(1 + prefetches that run)
+    "min_score",  # of the present arm
+    "depth",  # of the present arm
+)
+
+Row = npt.NDArray[np.float32]
+
+MEMORY = 0.7
+"""What is left of the bytes used and wasted after an interval: most of it is of the last three."""
+
+CALLS_LEAST = 4
+"""Calls of a kind in an interval whose mean says something."""
+
+BEST_RISES = 1.01
+"""By this an interval the best latency is forgotten: a source may become another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a mount counted so far. Seconds and bytes; pairs are of calls for names and for data."""
+
+    time_s: float
+    stall_s: float
+    reads: int
+    hits: int
+    ahead_bytes: int
+    demand_bytes: int
+    used_bytes: int
+    wasted_bytes: int
+    calls: tuple[int, int]
+    call_s: tuple[float, float]
+    queue: int = 0  # at present
+    demand_busy: int = 0
+    running: int = 0
+
+
+class Observer:
+    """Makes rows of readings. Remembers the best latency and what became of prefetches of late."""
+
+    def __init__(self) -> None:
+        self._last: Reading | None = None
+        self._best_s = [float("inf"), float("inf")]
+        self._ahead = self._used = self._wasted = 0.0
+        self.slowdown = 1.0
+        self.use = 1.0
+        self.ahead_share = 0.0
+
+    def row(self, now: Reading, arm: int) -> Row | None:
+        """The features (FEATURES,) of the time since the last reading; None for the first, or where no time passed."""
+        last, self._last = self._last, now
+        if last is None or now.time_s <= last.time_s:
+            return None
+        seconds = now.time_s - last.time_s
+        ahead, demand = now.ahead_bytes - last.ahead_bytes, now.demand_bytes - last.demand_bytes
+        self._ahead = MEMORY * self._ahead + ahead
+        self._used = MEMORY * self._used + now.used_bytes - last.used_bytes
+        self._wasted = MEMORY * self._wasted + now.wasted_bytes - last.wasted_bytes
+        self.use = _share(self._used, self._ahead, 1.0)
+        self.ahead_share = _share(ahead, ahead + demand, 0.0)
+        self.slowdown = self._slowdown(last, now)
+        reads = now.reads - last.reads
+        chosen = ARMS[arm]
+        return np.array(
+            [
+                log1p(max(0.0, now.stall_s - last.stall_s) / seconds),
+                _share(now.hits - last.hits, reads, 1.0),
+                log(self.slowdown),
+                self.ahead_share,
+                log1p(ahead / 1e6 / seconds),
+                log1p((ahead + demand) / 1e6 / seconds),
+                self.use,
+                _share(self._wasted, self._ahead, 0.0),
+                log1p(now.queue),
+                log1p(now.demand_busy),
+                log1p(now.running),
+                chosen.min_score,
+                log1p(chosen.at_once),
+            ],
+            np.float32,
+        )
+
+    def _slowdown(self, last: Reading, now: Reading) -> float:
+        """How many times as long as at their best the calls took; 1 where there were too few."""
+        spent_s = best_s = 0.0
+        for kind in range(2):
+            calls = now.calls[kind] - last.calls[kind]
+            seconds = now.call_s[kind] - last.call_s[kind]
+            self._best_s[kind] *= BEST_RISES
+            if calls >= CALLS_LEAST and seconds > 0:
+                self._best_s[kind] = min(self._best_s[kind], seconds / calls)
+                spent_s += seconds
+                best_s += calls * self._best_s[kind]
+        return max(1.0, spent_s / best_s) if best_s else 1.0
+
+
+def _share(part: float, whole: float, otherwise: float) -> float:
+    return min(1.0, max(0.0, part / whole)) if whole > 0 else otherwise
