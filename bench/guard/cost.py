@@ -1,7 +1,7 @@
 """What `--guard watch` costs who writes: against `off`, both mounted at the same time, in turn, over the same disk.
 
-The order changes from round to round. The median of the ratios within a round is what a user sees; the ratio of the fastest
-rounds is what is left of it where other programs keep the processors busy, and so is that of the daemons' processor time.
+The order changes from round to round. The median of the ratios within a round is what a user sees; the ratio of the
+fastest rounds says more where other programs keep the processors busy, and so does that of the daemons' processor time.
 """
 
 import math

@@ -17,9 +17,12 @@ import numpy as np
 
 from bench.guard.recordings import read
 from predictor.guard.decisions import Level
-from predictor.guard.engine import JUDGE_EVERY, GuardEngine, Row, Scorer, Sequence
+from predictor.guard.engine import GuardEngine, Row, Scorer, Sequence
 from predictor.guard.events import Event, Kind
 from predictor.guard.training import Examples
+
+SAMPLE_EVERY = 3
+"""Changes between two windows that are learned from: an attack is to be known by its third file."""
 
 THREADS_APART = 8
 """Thread ids of the eBPF traces that follow each other within so many are taken for one process group's: they name
@@ -102,7 +105,7 @@ def examples(recorded: Iterable[Recorded]) -> Examples:
             for event in events:
                 engine.observe(event)
                 changes += event.kind not in (Kind.OPEN, Kind.LIST)
-                if changes % (JUDGE_EVERY // 4) or event.kind in (Kind.OPEN, Kind.LIST):
+                if changes % SAMPLE_EVERY or event.kind in (Kind.OPEN, Kind.LIST):
                     continue
                 judged = engine.judged(event.group)
                 if judged is not None:

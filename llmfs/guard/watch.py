@@ -44,7 +44,10 @@ RUNS_EACH = 8
 """Runs of writes of a handle of which each is looked at; then one in `RUNS_EACH`: a database writes here and there."""
 
 SAMPLE_AFTER_BYTES = (1 << 20, 4 << 20)
-"""A long run is looked at again after so many bytes: the first time, and each time after that."""
+"""A long run is looked at again after so many bytes: the first time, and each time after that, where files were there"""
+
+SAMPLE_NEW_AFTER_BYTES = (1 << 20, 32 << 20)
+"""and where they are new: little changes in what such a file is."""
 
 JUDGED_BYTES = 1024
 """Small writes that follow each other are judged together, once they are so many bytes or the handle is closed."""
@@ -182,7 +185,8 @@ class Guard:
 
     def _begin_run(self, writing: Writing, offset: int, data: bytes, peek: Callable[[Inode, int, int], Any]) -> None:
         self.closing(writing)
-        writing.sample_at = writing.written + SAMPLE_AFTER_BYTES[writing.written > 0]
+        after_bytes = SAMPLE_NEW_AFTER_BYTES if writing.is_new else SAMPLE_AFTER_BYTES
+        writing.sample_at = writing.written + after_bytes[writing.written > 0]
         writing.runs += 1
         if writing.runs > RUNS_EACH and writing.runs % RUNS_EACH:
             return

@@ -33,6 +33,8 @@ CGROUP_GROUPS_MAX = 256
 JUDGE_EVERY, JUDGE_EVERY_MAX = 16, 256
 """Changes between two looks: more and more for a group that nothing is found of."""
 
+CHANGES_MIN = 3
+"""What training takes for a window."""
 
 NOTES_MIN = 8
 """The same name made in so many directories is worth a look: a ransom note's, or __init__.py."""
@@ -102,11 +104,11 @@ class GuardEngine:
         is_new = self.files.is_new(event.file, event.group)
         conversion = self.files.take(event)
         group.window.add(event, is_new)
-        if conversion is not None:
-            return self._converted(event.time_s, conversion)
         if event.kind in (Kind.OPEN, Kind.LIST):
             return []
         group.changes += 1
+        if conversion is not None:
+            return self._converted(event.time_s, conversion)
         group.uniform += event.new is not None and event.new.is_uniform and not event.new.has_format
         if group.changes < group.judged_at or not self._is_worth_a_look(group):
             return []
@@ -120,10 +122,10 @@ class GuardEngine:
         known.is_forgiven, known.level = True, Level.QUIET
 
     def judged(self, group: int) -> tuple[Row, Sequence] | None:
-        """What a group would be judged by now: features (FEATURES,) and tokens (TOKENS,), to learn from. None where
-        there is nothing to judge, as `observe` sees it."""
+        """What a group would be judged by now, were it worth a look: features (FEATURES,) and tokens (TOKENS,), to
+        learn from. None where it has changed next to nothing."""
         known = self._groups.get(group)
-        if known is None or not self._is_worth_a_look(known):
+        if known is None or known.changes < CHANGES_MIN:
             return None
         return features((known.window,), counts_of(known.evidence)), tokens((known.window,))
 
