@@ -6,18 +6,29 @@ none. That a name which the kernel asks for is not there is therefore believed f
 the source's file system does not support at all is not asked for twice.
 
 Values are never kept here: the kernel keeps access control lists by itself.
+
+`ls -l` asks for two of each file that it lists, one after the other. Who walks a listing that way
+(`policy/scanning.py`) is asked ahead of: the same names of the files that come next, many at a time.
 """
 
+import contextlib
 import errno
+import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+
+import trio
 
 from llmfs.identity import Caller
 from llmfs.inodes import Inode
 from llmfs.metadata import UNREACHABLE, Metadata
+from llmfs.policy.scanning import Scan
 from llmfs.source import Source
 from llmfs.workers import Workers
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -26,33 +37,109 @@ _ASKED_BY_THE_KERNEL = {name: name for name in (b"security.capability", b"securi
 _SUPPORTED_AS_A_WHOLE = frozenset((b"user", b"trusted", b"security", ACCESS_LIST, DEFAULT_LIST, b""))
 _LIST = b""
 
+WALKS_LIMIT = 256
+AHEAD_LIMIT = 2048
+"""Files that wait to be asked ahead of."""
+
+
+class _Walk:
+    """A walk through a directory, and what was asked of each file."""
+
+    __slots__ = ("names", "scan")
+
+    def __init__(self) -> None:
+        self.scan = Scan()
+        self.names: set[bytes] = set()
+
 
 class Xattrs:
     """Gets, lists, sets and removes them, as the caller. All raise OSError of the source."""
 
-    def __init__(self, source: Source, metadata: Metadata, demand: Workers) -> None:
+    def __init__(self, source: Source, metadata: Metadata, demand: Workers, ahead: Workers) -> None:
         self._source = source
         self._metadata = metadata
         self._demand = demand
+        self._ahead = ahead
         self._unsupported: set[bytes] = set()
+        self._walks: OrderedDict[int, _Walk] = OrderedDict()  # by directory
+        self._send, self._receive = trio.open_memory_channel[tuple[Inode, bytes, frozenset[bytes]]](AHEAD_LIMIT)
 
     async def get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
         known = inode.absent_xattrs
         seen_absent_ns = known.get(name, 0) if known else 0
         if self._metadata.may_believe(inode, seen_absent_ns):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        asked_ns = self._metadata.now_ns()
+        if name in _ASKED_BY_THE_KERNEL:
+            self._walked(inode, name)
         try:
-            return await self._ask(name, self._source.getxattr, inode, name, caller)
+            return await self._get(inode, name, caller, self._demand)
         except OSError as error:
             if error.errno in UNREACHABLE and seen_absent_ns:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
+            raise
+
+    async def _get(self, inode: Inode, name: bytes, caller: Caller | None, workers: Workers) -> bytes:
+        """What the source says; that there is none of this name is remembered."""
+        known, asked_ns = inode.absent_xattrs, self._metadata.now_ns()
+        try:
+            return await self._ask(name, self._source.getxattr, inode, name, caller, workers=workers)
+        except OSError as error:
             # An answer that was asked for before somebody set one says nothing of what is there now.
             if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL and inode.absent_xattrs is known:
                 if known is None:
                     known = inode.absent_xattrs = {}
                 known[_ASKED_BY_THE_KERNEL[name]] = asked_ns
             raise
+
+    # --- ahead of a walk
+
+    def _walked(self, inode: Inode, name: bytes) -> None:
+        """The source has to be asked for this attribute of a file: is it one after the other of a directory?"""
+        if inode.place is None or self._demand.is_inline:
+            return
+        directory, own = inode.place
+        listing = directory.listing
+        position = listing.index.get(own) if listing is not None else None
+        if listing is None or position is None:
+            return
+        walk = self._walks.pop(directory.id, None) or _Walk()
+        self._walks[directory.id] = walk
+        if len(self._walks) > WALKS_LIMIT:
+            self._walks.popitem(last=False)
+        walk.names.add(_ASKED_BY_THE_KERNEL[name])
+        ahead = walk.scan.observe(position, len(listing.names))
+        if ahead is None:
+            return
+        names = frozenset(walk.names)
+        for listed in listing.names[slice(*ahead)]:
+            try:
+                self._send.send_nowait((directory, listed.name, names))
+            except trio.WouldBlock:
+                return
+
+    async def run(self) -> None:
+        """Ask ahead of walks until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._ahead.limit):
+                nursery.start_soon(self._carry)
+
+    async def _carry(self) -> None:
+        async for directory, own, names in self._receive.clone():
+            try:
+                inode, _ = await self._metadata.lookup(directory, own, self._ahead, "scan")
+                if inode is not None:
+                    for name in names:
+                        await self._look_for(inode, name)
+            except OSError:
+                pass  # whoever wants it will hear of it himself
+            except Exception:  # a bug of ours in what nobody asked for must not take the mount down
+                log.exception("asking ahead for extended attributes failed")
+
+    async def _look_for(self, inode: Inode, name: bytes) -> None:
+        known = inode.absent_xattrs
+        if not self._metadata.may_believe(inode, known.get(name, 0) if known else 0):
+            with contextlib.suppress(OSError):  # usually there is none
+                await self._get(inode, name, None, self._ahead)
 
     async def list(self, inode: Inode, caller: Caller) -> Sequence[bytes]:
         return await self._ask(_LIST, self._source.listxattr, inode, caller)
@@ -70,12 +157,14 @@ class Xattrs:
         finally:
             self._metadata.own_change(inode)
 
-    async def _ask(self, name: bytes, call: Callable[..., T], inode: Inode, *arguments: Any) -> T:
+    async def _ask(
+        self, name: bytes, call: Callable[..., T], inode: Inode, *arguments: Any, workers: Workers | None = None
+    ) -> T:
         kind = name if name.startswith(b"system.") else name.partition(b".")[0]
         if kind in self._unsupported and _tells_for_all(inode):
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
         try:
-            return await self._demand.run(call, inode, *arguments)
+            return await (workers or self._demand).run(call, inode, *arguments)
         except OSError as error:
             if error.errno == errno.ENOTSUP and kind in _SUPPORTED_AS_A_WHOLE and _tells_for_all(inode):
                 self._unsupported.add(kind)

@@ -1,0 +1,59 @@
+"""Extended attributes are asked for ahead of who walks a directory, as `ls -l` does."""
+
+import errno
+import os
+import time
+
+from tests.mount.conftest import World, eventually
+
+FILES = 60
+NAME = "security.capability"
+
+
+def asked(world: World) -> int:
+    assert world.slow is not None
+    return int(world.slow.counters["getxattr"])
+
+
+def is_there(path: os.PathLike[str]) -> bool:
+    try:
+        os.getxattr(path, NAME)
+    except OSError as error:
+        assert error.errno == errno.ENODATA
+        return False
+    return True
+
+
+def test_a_walk_is_asked_ahead_of(world: World) -> None:
+    (world.backing / "d").mkdir()
+    for number in range(FILES):
+        (world.backing / "d" / f"{number:03}").touch()
+    os.setxattr(world.backing / "d" / "030", "security.capability", b"\x01\0\0\x02" + bytes(16))
+    time.sleep(2.1)  # what changed just now is believed for one look (policy/freshness.py)
+    source = world.slow_source(0.0005)
+    mounted = world.mount("--predictor", "off", source=source)
+    names = [entry.name for entry in os.scandir(mounted / "d")]
+    before = asked(world)
+    for name in names[:4]:
+        is_there(mounted / "d" / name)
+    eventually(lambda: asked(world) - before >= 4 + 8, 10, "more is asked than was asked for")
+    for name in names[4:]:
+        assert is_there(mounted / "d" / name) == (name == "030")
+    eventually(lambda: asked(world) - before >= FILES, 10, "all were asked")
+    at_last = asked(world)
+    assert not any(is_there(mounted / "d" / name) for name in names[-8:] if name != "030")
+    assert asked(world) == at_last  # what was learned ahead is believed
+
+
+def test_who_does_not_walk_is_not(world: World) -> None:
+    (world.backing / "d").mkdir()
+    for number in range(FILES):
+        (world.backing / "d" / f"{number:03}").touch()
+    time.sleep(2.1)
+    mounted = world.mount("--predictor", "off", source=world.slow_source(0.0005))
+    names = [entry.name for entry in os.scandir(mounted / "d")]
+    before = asked(world)
+    for position in (3, 50, 20, 37, 9):
+        is_there(mounted / "d" / names[position])
+    time.sleep(0.3)
+    assert asked(world) - before == 5
