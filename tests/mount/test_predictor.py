@@ -72,7 +72,9 @@ def test_killed_predictor_comes_back_while_reads_go_on(world: World) -> None:
     files = make_files(world)
     m = world.mount("--metrics-port", "0", source=world.slow_source())
     first = eventually(lambda: m.status()["predictor_pid"], 20, "a predictor")
-    eventually(lambda: m.status()["predictor_state"] in ("rules", "learned"), 30, "a predictor that is ready")
+    eventually(
+        lambda: m.status()["predictor_state"] in ("rules", "pretrained", "learned"), 30, "a predictor that is ready"
+    )
     with Readers(m, files) as readers:
         os.kill(first, signal.SIGKILL)
         second = eventually(lambda: m.status()["predictor_pid"] not in (None, first), 20, "another predictor")
@@ -83,7 +85,9 @@ def test_killed_predictor_comes_back_while_reads_go_on(world: World) -> None:
         os.kill(second, signal.SIGKILL)
         eventually(lambda: m.status()["predictor_pid"] not in (None, first, second), 30, "a third one")
         assert metric(m, "llmfs_predictor_restarts_total") == 2
-        eventually(lambda: m.status()["predictor_state"] in ("rules", "learned"), 30, "a predictor that is ready")
+        eventually(
+            lambda: m.status()["predictor_state"] in ("rules", "pretrained", "learned"), 30, "a predictor that is ready"
+        )
     third = m.status()["predictor_pid"]
     m.umount()
     eventually(lambda: not is_alive(third), 20, "its exit with the mount")
@@ -93,7 +97,9 @@ def test_stopped_predictor_does_not_hold_up_reads_nor_the_unmount(world: World) 
     files = make_files(world)
     m = world.mount(source=world.slow_source())
     pid = eventually(lambda: m.status()["predictor_pid"], 20)
-    eventually(lambda: m.status()["predictor_state"] in ("rules", "learned"), 30, "a predictor that is ready")
+    eventually(
+        lambda: m.status()["predictor_state"] in ("rules", "pretrained", "learned"), 30, "a predictor that is ready"
+    )
     os.kill(pid, signal.SIGSTOP)
     with Readers(m, files) as readers:
         eventually(lambda: readers.rounds >= 4, 60, "reads")
