@@ -1,0 +1,1 @@
+"""What steering prefetches is worth, in the replay simulator: python -m bench.control."""

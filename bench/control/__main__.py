@@ -1,0 +1,181 @@
+"""What steering prefetches is worth: python -m bench.control [--traces TRACE...], python -m bench.control train FILE
+
+Each controller steers the same replays of mixed and shifting programs over sources that are contended in different
+ways, each from an empty cache. The cost of a run is the seconds that programs waited, and a price for bytes fetched in
+vain and for processor time (predictor/control/reward.py). Shown relative to the safe arm, which is no control; fixed
+arms are judged in hindsight, over all scenarios together and in each one by itself.
+
+The rule by which weights are shipped, stated before they were trained: the mean cost over the scenarios is less than
+the rules', and no scenario costs more than 5% more than no control.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import safetensors.numpy
+
+from bench.control.experience import episodes
+from bench.control.steered import Scenario, steer
+from bench.control.workloads import SOURCES, evaluated, seconds, together
+from bench.replay.workload import arrange
+from bench.report import Bars, Progress, machine, plot, write_json
+from predictor.control import network
+from predictor.control.arms import ARMS, SAFE
+from predictor.control.rivals import Aimd, DiscountedUcb, Fixed
+from predictor.control.rules import Rules
+from predictor.control.steering import Controller, Steering
+from predictor.control.transitions import Transition
+from predictor.recording import Recording, load
+from predictor.trace import TraceError
+
+WORSE = 1.05
+"""Times the cost of no control, beyond which a controller has done harm."""
+
+BEST_FIXED, BEST_EACH = "best fixed arm", "best arm of each"
+CACHE_BYTES = 24 << 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs it; returns the exit status."""
+    options = _parse(arguments)
+    progress = Progress()
+    if options.command == "train":
+        return _train(options, progress)
+    controllers: dict[str, Callable[[], Controller]] = {
+        f"fixed {arm.name}": lambda number=number: Fixed(number)  # type: ignore[misc]
+        for number, arm in enumerate(ARMS)
+        if number == SAFE or not options.quick
+    }
+    controllers |= {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules}
+    try:
+        learned = network.load(options.weights) if options.weights else network.shipped()
+        scenarios = evaluated(options.seed, options.accesses, CACHE_BYTES)
+        if options.traces:
+            scenarios += _recorded([load(trace) for trace in options.traces])
+    except (OSError, ValueError, TraceError) as error:
+        print(f"bench.control: {error}", file=sys.stderr)
+        return 1
+    if learned is not None:
+        controllers["learned"] = lambda: learned
+    costs: dict[str, dict[str, float]] = {name: {} for name in controllers}
+    stalls: dict[str, dict[str, float]] = {name: {} for name in controllers}
+    for scenario in scenarios:
+        with progress.step(scenario.name) as said:
+            for name, make in controllers.items():
+                run = steer(scenario, Steering(make()))
+                costs[name][scenario.name] = run.spent.cost_s
+                stalls[name][scenario.name] = run.spent.stall_s
+            said.append(f"{costs[f'fixed {ARMS[SAFE].name}'][scenario.name]:.1f} s without control")
+    best = min((name for name in costs if name.startswith("fixed ")), key=lambda name: sum(costs[name].values()))
+    progress.console.print(f"the best arm for all in hindsight: {best.removeprefix('fixed ')}", markup=False)
+    _show(progress, _with_hindsight(costs, best), _with_hindsight(stalls, best), options.output)
+    return 0
+
+
+def _recorded(recordings: Sequence[Recording]) -> list[Scenario]:
+    """All recordings beside each other, and one after the other, over each source."""
+    begins, begin_s = [], 0.0
+    for each in recordings:
+        begins.append(begin_s)
+        begin_s += seconds(each)
+    made = {
+        "recorded, beside each other": [(each, 0.0) for each in recordings],
+        "recorded, in turn": list(zip(recordings, begins, strict=True)),
+    }
+    return [
+        Scenario(f"{name}, {source}", arrange(together(name, parts)), model, CACHE_BYTES)
+        for name, parts in made.items()
+        for source, model in SOURCES.items()
+    ]
+
+
+def _with_hindsight(found: dict[str, dict[str, float]], best: str) -> dict[str, dict[str, float]]:
+    """With the best fixed arm of all scenarios together, and the best of each, which nobody can know."""
+    fixed = {name: values for name, values in found.items() if name.startswith("fixed ")}
+    each = {scenario: min(values[scenario] for values in fixed.values()) for scenario in fixed[best]}
+    others = {name: values for name, values in found.items() if name not in fixed}
+    return {"no control": fixed[f"fixed {ARMS[SAFE].name}"], BEST_FIXED: fixed[best], BEST_EACH: each} | others
+
+
+def _show(
+    progress: Progress, costs: dict[str, dict[str, float]], stalls: dict[str, dict[str, float]], output: Path
+) -> None:
+    base = costs["no control"]
+    relative = {
+        name: {scenario: cost / base[scenario] for scenario, cost in values.items()} for name, values in costs.items()
+    }
+    progress.table(
+        "cost, relative to no control",
+        ("scenario", "stall, s", *(name for name in costs if name != "no control")),
+        [
+            (
+                scenario,
+                f"{stalls['no control'][scenario]:.2f}",
+                *(f"{values[scenario]:.2f}" for name, values in relative.items() if name != "no control"),
+            )
+            for scenario in base
+        ],
+    )
+    means = {name: sum(values.values()) / len(values) for name, values in relative.items()}
+    progress.table(
+        "over all scenarios",
+        ("controller", "mean stall, s", "mean of relative cost", "worst", "never worse than 5%"),
+        [
+            (
+                name,
+                f"{sum(stalls[name].values()) / len(stalls[name]):.2f}",
+                f"{means[name]:.3f}",
+                f"{max(values.values()):.2f}",
+                "yes" if max(values.values()) <= WORSE else "no",
+            )
+            for name, values in relative.items()
+        ],
+    )
+    write_json(output, {"machine": machine(), "costs_s": costs, "stalls_s": stalls})
+    drawing = output.with_suffix(".png")
+    labels = [f"llmfs, {name}" if name in ("rules", "learned") else name for name in means]
+    panels = [
+        Bars("mean", labels, list(means.values()), "cost, relative to no control"),
+        Bars("worst", labels, [max(values.values()) for values in relative.values()], "cost, relative to no control"),
+    ]
+    progress.files(drawing, output, plot(drawing, "steering prefetches, in replay", panels))
+
+
+def _train(options: argparse.Namespace, progress: Progress) -> int:
+    from predictor.control.training import train  # torch: seconds, and only here
+
+    met: list[Transition] = []
+    with progress.step(f"{options.episodes} drawn scenarios") as said:
+        for episode in episodes(options.seed, options.episodes, options.accesses):
+            met += episode
+        said.append(f"{len(met):,} decisions")
+    with progress.step("training"):
+        learned = train(met, options.seed)
+    options.file.parent.mkdir(parents=True, exist_ok=True)
+    options.file.write_bytes(safetensors.numpy.save(learned.weights))
+    progress.console.print(f"weights: {options.file}", markup=False)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.control", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--accesses", type=int, default=1600, help="of each program (default: 1600)")
+    parser.add_argument("--traces", nargs="+", default=[], metavar="TRACE", help="recordings to mix as well")
+    parser.add_argument("--weights", type=Path, help="of the learned controller (default: those shipped, if any)")
+    parser.add_argument("--quick", action="store_true", help="of the fixed arms only the safe one")
+    parser.add_argument("--output", type=Path, default=Path("out/control.json"))
+    parsers = parser.add_subparsers(dest="command")
+    trained = parsers.add_parser("train", help="replay drawn scenarios and train on them")
+    trained.add_argument("file", type=Path, metavar="FILE", help="where the weights go (safetensors)")
+    trained.add_argument("--episodes", type=int, default=100)
+    trained.add_argument("--seed", type=int, default=5)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
