@@ -1,5 +1,7 @@
 """Steers prefetching: once in `DECIDE_S` the metrics are read, the controller is asked, the prefetcher is told.
 
+While memory is short (`pressure.py`) the most careful arm is on, whoever steers.
+
 What decides is pure (`predictor/control`); this reads and tells. A failure leaves the safe arm on and ends the loop:
 without it the mount is what it was before there was a controller.
 """
@@ -7,12 +9,14 @@ without it the mount is what it was before there was a controller.
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from llmfs.config import Control
 from llmfs.metrics import SOURCE_OPERATIONS, Metrics
+from llmfs.pressure import PRESSED_PERCENT, own_files, some_percent
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE, Arm
 from predictor.control.rules import Rules
@@ -32,12 +36,17 @@ class ControlLoop:
         metrics: Metrics,
         steer: Callable[[Arm], None],
         gauges: Callable[[], tuple[int, int, int]],
+        pressure: tuple[Path, ...] | None = None,
     ) -> None:
-        """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running."""
+        """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running.
+
+        `pressure`: the files that tell how short memory is (default: the machine's and our control group's).
+        """
         self._steering = Steering(controller)
         self._metrics = metrics
         self._steer = steer
         self._gauges = gauges
+        self._pressure = own_files() if pressure is None else pressure
         metrics.control_is(ARMS[SAFE].name)
 
     def described(self) -> dict[str, Any]:
@@ -59,7 +68,8 @@ class ControlLoop:
 
     def look(self, now_s: float) -> None:
         """One decision."""
-        decision = self._steering.look(reading_of(self._metrics, now_s, self._gauges()))
+        is_pressed = some_percent(self._pressure) >= PRESSED_PERCENT  # the kernel answers from memory
+        decision = self._steering.look(reading_of(self._metrics, now_s, self._gauges()), is_pressed)
         self._metrics.control_decisions.inc()
         if log.isEnabledFor(logging.DEBUG) and decision.row is not None:
             row = ", ".join(f"{name} {value:.2f}" for name, value in zip(FEATURES, decision.row, strict=True))

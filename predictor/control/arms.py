@@ -27,6 +27,9 @@ SCORES, DEPTHS = len(_SCORES), len(_DEPTHS)
 SAFE = 0
 """The arm that does nothing: the mount as it is without a controller."""
 
+CAREFUL = len(ARMS) - 1
+"""The arm that fetches the least."""
+
 
 def arm_of(depth: int, score: int) -> int:
     """The number of an arm, of the nearest where there is none."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from predictor.control.arms import ARMS, SAFE
+from predictor.control.arms import ARMS, CAREFUL, SAFE
 from predictor.control.state import Observer, Reading, Row
 
 DECIDE_S = 1.0
@@ -58,12 +58,14 @@ class Steering:
         self._idle = 0
         self._reads = -1
 
-    def look(self, reading: Reading) -> Decision:
-        """A new reading: what arm is on from now."""
+    def look(self, reading: Reading, is_pressed: bool = False) -> Decision:
+        """A new reading: what arm is on from now. `is_pressed`: memory is short, so that the careful arm is."""
         row = self.observer.row(reading, self.arm)
         self._idle = self._idle + 1 if reading.reads == self._reads else 0
         self._reads = reading.reads
         self._held += 1
+        if is_pressed:
+            return self._decide(CAREFUL, row, True)
         if row is None or not np.isfinite(row).all() or self._idle >= IDLE:
             return self._decide(SAFE, row, True)
         wanted = self.controller.choose(row, self.observer, self.arm)
