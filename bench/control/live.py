@@ -22,7 +22,7 @@ from bench.slowdir import BuildError, SlowDir
 from llmfs.config import Control
 from predictor.control.network import SHIPPED
 
-FILES, FILE_BYTES, EPOCHS = 240, 128 << 10, 3
+FILES, FILE_BYTES, EPOCHS = 320, 128 << 10, 3
 DATABASE_BYTES, PAGES, PAGE_BYTES = 128 << 20, 1500, 4096
 CACHE = "24M"
 WORKING_S = 0.004
