@@ -44,10 +44,10 @@ RUNS_EACH = 8
 """Runs of writes of a handle of which each is looked at; then one in `RUNS_EACH`: a database writes here and there."""
 
 SAMPLE_AFTER_BYTES = (1 << 20, 4 << 20)
-"""A long run is looked at again after so many bytes: the first time, and each time after that, where files were there"""
+"""A long run in a file that was there is looked at again after so many bytes: the first time, and each time after;"""
 
 SAMPLE_NEW_AFTER_BYTES = (1 << 20, 32 << 20)
-"""and where they are new: little changes in what such a file is."""
+"""and one in a new file, of which less is to be feared."""
 
 JUDGED_BYTES = 1024
 """Small writes that follow each other are judged together, once they are so many bytes or the handle is closed."""
