@@ -91,8 +91,10 @@ def block_of(first_page: int, data: bytes) -> Block:
 
 def encode(block: Block) -> bytes:
     """The block's form on disk."""
-    body = struct.pack("<II", block.bitmap, len(block.data)) + block.data
-    return xxhash.xxh3_64_intdigest(body).to_bytes(8, "little") + body
+    head = struct.pack("<II", block.bitmap, len(block.data))
+    checksum = xxhash.xxh3_64(head)
+    checksum.update(block.data)
+    return b"".join((checksum.intdigest().to_bytes(8, "little"), head, block.data))  # one copy of the data, not two
 
 
 def decode(stored: "bytes | memoryview") -> Block | None:

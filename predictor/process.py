@@ -244,6 +244,10 @@ def network_in(state_dir: Path, shipped: Path = ranker.SHIPPED) -> tuple[Network
     return None, "rules"
 
 
+NICENESS = 5
+"""Programs go first where there are fewer cores than work: what is predicted for them must not slow them down."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the process; returns its exit status."""
     parser = argparse.ArgumentParser(prog="predictor.process", description=__doc__.split("\n", 1)[0])
@@ -256,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--train-seconds", type=float, default=SECONDS, metavar="S", help="of CPU, for one training")
     options = parser.parse_args(arguments)
+    os.nice(NICENESS)
     logging.basicConfig(level=logging.INFO, format="predictor: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=options.fd) as connection:

@@ -526,6 +526,16 @@ DETAILS = (
                     Query(rate("llmfs_revalidations_total"), "revalidations a second"),
                 ),
             ),
+            Panel(
+                "Pushed into the kernel's page cache",
+                "Of the pages that were held back as a sample, the share that is read estimates that of all.",
+                "none",
+                (
+                    Query(rate("llmfs_pushed_bytes_total"), "bytes a second"),
+                    Query(total("llmfs_push_held_back_pages_total"), "pages held back"),
+                    Query(total("llmfs_push_held_back_used_pages_total"), "of these, read"),
+                ),
+            ),
         ),
     ),
     Row(
