@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from llmfs.config import Control
-from llmfs.metrics import SOURCE_OPERATIONS, Metrics
+from llmfs.metrics import NAMES, Metrics
 from llmfs.pressure import PRESSED_PERCENT, own_files, some_percent
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE, Arm
@@ -94,7 +94,7 @@ def controller_of(control: Control) -> Controller | None:
 
 def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> Reading:
     """The metrics as the controller sees them. `gauges` as in ControlLoop."""
-    names = [metrics.source[name] for name in SOURCE_OPERATIONS if name in ("lookup", "getattr", "list", "open")]
+    names = [metrics.source[name] for name in NAMES]
     data = metrics.source["read"]
     queue, demand_busy, running = gauges
     return Reading(
@@ -111,6 +111,7 @@ def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> 
         queue=queue,
         demand_busy=demand_busy,
         running=running,
+        name_floor_s=metrics.name_floor.seconds,
     )
 
 

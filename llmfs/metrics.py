@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from llmfs.histogram import Histogram
 from llmfs.metadata import UNREACHABLE
 from predictor.control.arms import ARMS
+from predictor.control.state import Floor
 from predictor.events import Tier
 from predictor.features import GENERATORS as RANKED
 
@@ -46,6 +47,9 @@ SOURCE_OPERATIONS = (
     "mknod", "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "setattr", "getxattr", "listxattr", "setxattr",
     "removexattr",
 )  # fmt: skip
+NAMES = ("lookup", "getattr")
+"""Calls of one small answer: what they take tells how busy the source is, whatever is read."""
+
 ERROR_CLASSES: dict[str, Set[int]] = {
     "unreachable": UNREACHABLE,
     "stale": {errno.ESTALE},
@@ -160,6 +164,7 @@ class Metrics:
         )
         self.source_error = {name: source_errors.labels(name) for name in ERROR_CLASSES}
         self.is_source_reachable = True
+        self.name_floor = Floor()
         self._means_s = dict.fromkeys(SOURCE_OPERATIONS, 0.0)
         self.source_up = Gauge(
             "llmfs_source_up",
@@ -364,6 +369,8 @@ class Metrics:
             self.is_source_reachable = name != "unreachable"
         else:
             self.is_source_reachable = True
+            if operation in NAMES:
+                self.name_floor.add(seconds)
             mean_s = self._means_s[operation]  # another thread's sample may be lost: it is a mean of many
             self._means_s[operation] = mean_s + (seconds - mean_s) * _MEAN_WEIGHT if mean_s else seconds
 

@@ -104,6 +104,7 @@ def reading_of(simulation: Simulation) -> Reading:
         queue=len(simulation.planning),
         demand_busy=demand_busy,
         running=simulation.planning.running,
+        name_floor_s=source.name_floor.seconds,
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import exp
 from random import Random
 
+from predictor.control.state import Floor
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -103,6 +105,7 @@ class ModelledSource:
         self.requests = [0, 0]
         self.bytes = [0, 0]
         self.answered = [0, 0]  # calls for names, for data
+        self.name_floor = Floor()
         self.answered_s = [0.0, 0.0]  # how long these took, all together
 
     def ask(self, now_s: float, arrival: Arrival, size_bytes: int, on_done: Callable[[Arrival], None]) -> None:
@@ -158,6 +161,8 @@ class ModelledSource:
         kind = 1 if request.size_bytes else 0
         self.answered[kind] += 1
         self.answered_s[kind] += now_s - request.asked_s
+        if not kind:
+            self.name_floor.add(now_s - request.asked_s)
         for side, queue in enumerate(self._queues):
             while queue and self._has_place(side):
                 self._begin(now_s, queue.popleft())

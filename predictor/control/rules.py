@@ -1,8 +1,10 @@
-"""The rules: step back while the source is contended and what is fetched ahead is not used, return when either is over.
+"""The rules: step back where the source does no more for being asked more, or fetches what nobody uses.
 
 A window in steps, as TCP's (Chiu and Jain 1989), with two differences that replays taught (`python -m bench.control`).
-A slow source alone is no reason to fetch less: prefetches that come true are the cure for it, so nothing is held back
-that is being used. And the first step is to fewer at a time; only then is what is less sure left out.
+A far source is not a busy one, and needs many prefetches at a time. Whether more at a time is more in all is told by
+Little's law, as in TCP Vegas (Brakmo and Peterson 1995): of n calls under way that take k times as long as one alone,
+n / k are worked on and the others stand in the way of what programs ask for. And prefetches that come true are the
+cure for a slow source: they are left out only where they are not used.
 
 Steps: all, four at a time, of these the likely, of these the sure. One step back at a time, two forward.
 """
@@ -12,11 +14,18 @@ from predictor.control.state import Observer, Row
 
 STEPS = (SAFE, arm_of(1, 0), arm_of(1, 1), arm_of(1, 2))
 
+CROWDED = 6.0
+"""Times the fastest call for a name. Latencies vary by half where nothing waits, so that a mean is twice the fastest;
+sixteen at a time over a source that works on five are six times."""
+
+PROBE = 20
+"""Looks after which it is tried whether the source is crowded still: four at a time do not show it."""
+
 SLOW = 2.0
-"""Times the best latency: contended."""
+"""Times the best mean of calls of a kind: contended."""
 
 CALM = 1.3
-"""Times the best latency: not contended."""
+"""Times that best: not contended."""
 
 POOR_USE = 0.6
 GOOD_USE = 0.8
@@ -31,10 +40,16 @@ class Rules:
 
     name = "rules"
 
+    def __init__(self) -> None:
+        self._crowded = 0  # looks for which it is still taken to be crowded
+
     def choose(self, row: Row, seen: Observer, arm: int) -> int:
         step = STEPS.index(arm) if arm in STEPS else 0
-        if seen.slowdown >= SLOW and seen.use < POOR_USE and seen.ahead_share >= AHEAD_LEAST:
-            return STEPS[min(step + 1, len(STEPS) - 1)]
-        if seen.slowdown <= CALM or seen.use > GOOD_USE:
-            return STEPS[max(step - 2, 0)]
-        return arm
+        is_ours = seen.ahead_share >= AHEAD_LEAST
+        self._crowded = PROBE if seen.crowding >= CROWDED and is_ours else max(0, self._crowded - 1)
+        least = 1 if self._crowded else 0
+        if seen.slowdown >= SLOW and seen.use < POOR_USE and is_ours:
+            step += 1
+        elif seen.slowdown <= CALM or seen.use > GOOD_USE:
+            step -= 2
+        return STEPS[min(max(step, least), len(STEPS) - 1)]

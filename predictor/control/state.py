@@ -41,6 +41,24 @@ BEST_RISES = 1.01
 """By this an interval the best latency is forgotten: a source may become another one."""
 
 
+class Floor:
+    """What a call takes when nothing else is under way: about the fastest in 250, slowly forgotten.
+
+    Steps in a ratio, so that a faster call counts at once and 3,500 slower ones double it. Under a load that never ends
+    it rises to that load's: who asks has to step back now and then to see.
+    """
+
+    RISE, FALL = 1.0002, 0.95
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """A call took so long. From any thread: a lost step is made by the next call."""
+        floor_s = self.seconds
+        self.seconds = seconds if not floor_s else floor_s * (self.FALL if seconds < floor_s else self.RISE)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a mount counted so far. Seconds and bytes; pairs are of calls for names and for data."""
@@ -58,6 +76,7 @@ class Reading:
     queue: int = 0  # at present
     demand_busy: int = 0
     running: int = 0
+    name_floor_s: float = 0.0
 
 
 class Observer:
@@ -70,6 +89,7 @@ class Observer:
         self.slowdown = 1.0
         self.use = 1.0
         self.ahead_share = 0.0
+        self.crowding = 1.0
 
     def row(self, now: Reading, arm: int) -> Row | None:
         """The features (FEATURES,) of the time since the last reading; None for the first, or where no time passed."""
@@ -84,6 +104,9 @@ class Observer:
         self.use = _share(self._used, self._ahead, 1.0)
         self.ahead_share = _share(ahead, ahead + demand, 0.0)
         self.slowdown = self._slowdown(last, now)
+        names, names_s = now.calls[0] - last.calls[0], now.call_s[0] - last.call_s[0]
+        is_told = names >= CALLS_LEAST and now.name_floor_s > 0
+        self.crowding = names_s / names / now.name_floor_s if is_told else 1.0
         reads = now.reads - last.reads
         chosen = ARMS[arm]
         return np.array(

@@ -8,8 +8,8 @@ import pytest
 from predictor.control.arms import ARMS, DEPTHS, SAFE, SCORES, arm_of
 from predictor.control.reward import Spent, reward_s
 from predictor.control.rivals import Aimd, DiscountedUcb, Fixed
-from predictor.control.rules import STEPS, Rules
-from predictor.control.state import FEATURES, Observer, Reading, Row
+from predictor.control.rules import CROWDED, PROBE, STEPS, Rules
+from predictor.control.state import FEATURES, Floor, Observer, Reading, Row
 from predictor.control.steering import IDLE, Steering
 
 MB = 1 << 20
@@ -34,7 +34,13 @@ class Mount:
         self.reading = Reading(0.0, 0.0, 0, 0, 0, 0, 0, 0, (0, 0), (0.0, 0.0))
 
     def second(
-        self, latency_s: float = 0.01, ahead: int = 8 * MB, used: int = 8 * MB, wasted: int = 0, reads: int = 100
+        self,
+        latency_s: float = 0.01,
+        ahead: int = 8 * MB,
+        used: int = 8 * MB,
+        wasted: int = 0,
+        reads: int = 100,
+        crowding: float = 1.0,
     ) -> Reading:
         before = self.reading
         self.reading = replace(
@@ -47,8 +53,9 @@ class Mount:
             demand_bytes=before.demand_bytes + 2 * MB,
             used_bytes=before.used_bytes + used,
             wasted_bytes=before.wasted_bytes + wasted,
-            calls=(before.calls[0], before.calls[1] + 100),
-            call_s=(before.call_s[0], before.call_s[1] + 100 * latency_s),
+            calls=(before.calls[0] + 10, before.calls[1] + 100),
+            call_s=(before.call_s[0] + 10 * crowding * 0.002, before.call_s[1] + 100 * latency_s),
+            name_floor_s=0.002,
         )
         return self.reading
 
@@ -69,7 +76,7 @@ def test_the_first_reading_makes_no_row_and_the_second_a_whole_one() -> None:
     assert told["stall"] == pytest.approx(np.log1p(0.5))
     assert told["hits"] == pytest.approx(0.5)
     assert told["ahead"] == pytest.approx(0.8)
-    assert told["slowdown"] == pytest.approx(0.0)
+    assert told["slowdown"] == pytest.approx(0.0, abs=1e-6)
     assert observer.row(mount.reading, SAFE) is None, "no time has passed"
 
 
@@ -142,6 +149,30 @@ def test_rules_hold_nothing_back_while_the_source_is_at_its_best() -> None:
 
 def test_rules_return_when_the_source_is_calm() -> None:
     assert _steered([0.1] * 20 + [0.01] * 12, used=MB)[-1] == SAFE
+
+
+def test_rules_run_fewer_at_a_time_where_the_source_is_crowded_however_well_they_are_used() -> None:
+    mount, steering = Mount(), Steering(Rules())
+    arms = [steering.look(mount.second(crowding=2 * CROWDED)).arm for _ in range(6)]
+    assert arms[-1] == STEPS[1]
+    calm = [steering.look(mount.second(crowding=1.0)).arm for _ in range(PROBE + 4)]
+    assert calm[PROBE - 4] == STEPS[1], "four at a time do not show whether it is crowded still"
+    assert calm[-1] == SAFE, "it is tried"
+
+
+def test_rules_leave_others_crowd_alone() -> None:
+    mount, steering = Mount(), Steering(Rules())
+    assert {steering.look(mount.second(crowding=2 * CROWDED, ahead=0)).arm for _ in range(8)} == {SAFE}
+
+
+def test_the_floor_is_near_the_fastest_call_and_forgets_it() -> None:
+    floor, generator = Floor(), np.random.default_rng(1)
+    for seconds in 0.01 * np.exp(0.3 * generator.normal(size=5000)):
+        floor.add(float(seconds))
+    assert 0.003 < floor.seconds < 0.007
+    for _ in range(12_000):
+        floor.add(0.04)
+    assert floor.seconds > 0.03
 
 
 def test_aimd_goes_by_latency_alone() -> None:
