@@ -76,6 +76,7 @@ class Inode:
         "is_kept",
         "is_unlinked",
         "kernel_generation",
+        "lacking_xattrs",
         "listing",
         "lookups",
         "misses",
@@ -105,6 +106,7 @@ class Inode:
         self.writers = 0  # open for writing, or about to be changed: not pushed to (push.py)
         self.hits = 0  # reads that the cache answered
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
+        self.lacking_xattrs: tuple[int, int] | None = None  # in which generation, which it has not got (bits)
         self.treatment: Treatment = ORDINARY  # by rules that ask for its path alone (treatments.py)
         self.is_immutable = False  # likewise: it never changes
         self.group = 0  # the share of the cache that it counts for: as it was last opened (policy/shares.py)

@@ -122,7 +122,7 @@ class Mount:
         self._meta_store = Store(
             os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults["records"].inc, expendable=RECORDS
         )
-        records = Records(self._meta_store, lambda: self.speed.is_inline)
+        self.records = records = Records(self._meta_store, lambda: self.speed.is_inline)
         self.speed = SourceSpeed()
         try:
             self.source = Source(
@@ -226,7 +226,7 @@ class Mount:
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
-            xattrs = Xattrs(self.source, self.metadata, self.demand, self.prefetch_workers)
+            xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
             self.operations = answering(
                 self.source,

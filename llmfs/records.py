@@ -1,9 +1,11 @@
-"""What is known of files, in LMDB: names, attributes, listings, links. How it is stored, and nothing else.
+"""What is known of files, in LMDB: names, attributes, listings, links, what they have not got. How it is stored, and
+nothing else.
 
     names      directory id, name      -> inode id (0: absent), when it was seen, state of the directory, epoch
     inodes     inode id                -> when its attributes were seen, generation, epoch, attributes
     listings   directory id            -> generation, names
     links      inode id                -> generation, target
+    xattrs     inode id                -> generation, extended attributes that it has not got (bits of xattrs.py)
     counters   next-id, source-type, epoch
 
 While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not
@@ -24,13 +26,14 @@ from llmfs.inodes import Entry, ListedName, Listing
 from llmfs.policy.freshness import DOUBTED_NS
 from llmfs.store import Store
 
-RECORDS = ("names", "inodes", "listings", "links")
+RECORDS = ("names", "inodes", "listings", "links", "xattrs")
 TABLES = (*RECORDS, "counters")
 LONGEST_LISTING = 100_000
 """Names; a longer listing is not worth its room."""
 
 _ENTRY = struct.Struct("<QqQI")
 _SEEN = struct.Struct("<qQI")
+_LACKING = struct.Struct("<QB")
 
 
 class Records:
@@ -94,6 +97,18 @@ class Records:
 
     def keep_link(self, inode_id: int, generation: int, target: bytes) -> None:
         self._keep("links", _key(inode_id), _key(generation) + target, is_own=False)
+
+    def lacking(self, inode_id: int) -> tuple[int, int]:
+        """The generation in which an inode was asked for extended attributes, and the bits of those it had not got."""
+        stored = self._get("xattrs", _key(inode_id))
+        if stored is None or len(stored) != _LACKING.size:
+            return 0, 0
+        generation, bits = _LACKING.unpack(stored)
+        return generation, bits
+
+    def keep_lacking(self, inode_id: int, generation: int, bits: int) -> None:
+        """`bits` 0: we set one ourselves."""
+        self._keep("xattrs", _key(inode_id), _LACKING.pack(generation, bits), is_own=not bits)
 
     def next_id(self, first: int) -> int:
         """The next inode id to give out; `first` if none ever was."""

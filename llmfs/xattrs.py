@@ -2,8 +2,9 @@
 
 Before each write it asks whether the file has capabilities that the write must take away (`security.capability`), and
 before it lets anybody but the owner have his way, whether there is an access control list. Nearly always there is
-none. That a name which the kernel asks for is not there is therefore believed for as long as attributes are, and what
-the source's file system does not support at all is not asked for twice.
+none. That a name which the kernel asks for is not there is therefore believed for as long as attributes are, and after
+that while the file's generation is the same, over remounts too: setting an attribute changes a file's ctime, and with
+it the generation. What the source's file system does not support at all is not asked for twice.
 
 Values are never kept here: the kernel keeps access control lists by itself.
 
@@ -25,6 +26,7 @@ from llmfs.identity import Caller
 from llmfs.inodes import Inode
 from llmfs.metadata import UNREACHABLE, Metadata
 from llmfs.policy.scanning import Scan
+from llmfs.records import Records
 from llmfs.source import Source
 from llmfs.workers import Workers
 
@@ -33,7 +35,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ACCESS_LIST, DEFAULT_LIST = b"system.posix_acl_access", b"system.posix_acl_default"
-_ASKED_BY_THE_KERNEL = {name: name for name in (b"security.capability", b"security.selinux", ACCESS_LIST, DEFAULT_LIST)}
+_ASKED_BY_THE_KERNEL = {b"security.capability": 1, b"security.selinux": 2, ACCESS_LIST: 4, DEFAULT_LIST: 8}
+"""With their bits in `Records.lacking`."""
+
 _SUPPORTED_AS_A_WHOLE = frozenset((b"user", b"trusted", b"security", ACCESS_LIST, DEFAULT_LIST, b""))
 _LIST = b""
 
@@ -55,8 +59,9 @@ class _Walk:
 class Xattrs:
     """Gets, lists, sets and removes them, as the caller. All raise OSError of the source."""
 
-    def __init__(self, source: Source, metadata: Metadata, demand: Workers, ahead: Workers) -> None:
+    def __init__(self, source: Source, metadata: Metadata, records: Records, demand: Workers, ahead: Workers) -> None:
         self._source = source
+        self._records = records
         self._metadata = metadata
         self._demand = demand
         self._ahead = ahead
@@ -67,7 +72,7 @@ class Xattrs:
     async def get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
         known = inode.absent_xattrs
         seen_absent_ns = known.get(name, 0) if known else 0
-        if self._metadata.may_believe(inode, seen_absent_ns):
+        if await self._is_absent(inode, name, self._demand):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
         if name in _ASKED_BY_THE_KERNEL:
             self._walked(inode, name)
@@ -78,9 +83,34 @@ class Xattrs:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
             raise
 
+    async def _is_absent(self, inode: Inode, name: bytes, workers: Workers) -> bool:
+        """Whether it is known that there is none of this name, for which the file's attributes may have to be asked."""
+        known = inode.absent_xattrs
+        if self._metadata.may_believe(inode, known.get(name, 0) if known else 0):
+            return True
+        bit = _ASKED_BY_THE_KERNEL.get(name, 0)
+        if not bit:
+            return False
+        lacking = inode.lacking_xattrs
+        if lacking is None:
+            lacking = inode.lacking_xattrs = self._records.lacking(inode.id)
+        if not lacking[1] & bit or lacking[0] != inode.generation:
+            return False
+        try:
+            await self._metadata.attributes(inode, workers)
+        except OSError:
+            return False  # it will be asked for, and that will say why
+        return inode.lacking_xattrs == lacking and inode.generation == lacking[0]
+
+    def _lacks(self, inode: Inode, name: bytes) -> None:
+        lacking = inode.lacking_xattrs
+        bits = lacking[1] if lacking is not None and lacking[0] == inode.generation else 0
+        lacking = inode.lacking_xattrs = (inode.generation, bits | _ASKED_BY_THE_KERNEL[name])
+        self._records.keep_lacking(inode.id, *lacking)
+
     async def _get(self, inode: Inode, name: bytes, caller: Caller | None, workers: Workers) -> bytes:
         """What the source says; that there is none of this name is remembered."""
-        known, asked_ns = inode.absent_xattrs, self._metadata.now_ns()
+        known, asked_ns, generation = inode.absent_xattrs, self._metadata.now_ns(), inode.generation
         try:
             return await self._ask(name, self._source.getxattr, inode, name, caller, workers=workers)
         except OSError as error:
@@ -88,7 +118,9 @@ class Xattrs:
             if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL and inode.absent_xattrs is known:
                 if known is None:
                     known = inode.absent_xattrs = {}
-                known[_ASKED_BY_THE_KERNEL[name]] = asked_ns
+                known[name] = asked_ns
+                if inode.generation == generation:
+                    self._lacks(inode, name)
             raise
 
     # --- ahead of a walk
@@ -106,7 +138,7 @@ class Xattrs:
         self._walks[directory.id] = walk
         if len(self._walks) > WALKS_LIMIT:
             self._walks.popitem(last=False)
-        walk.names.add(_ASKED_BY_THE_KERNEL[name])
+        walk.names.add(name)
         ahead = walk.scan.observe(position, len(listing.names))
         if ahead is None:
             return
@@ -136,8 +168,7 @@ class Xattrs:
                 log.exception("asking ahead for extended attributes failed")
 
     async def _look_for(self, inode: Inode, name: bytes) -> None:
-        known = inode.absent_xattrs
-        if not self._metadata.may_believe(inode, known.get(name, 0) if known else 0):
+        if not await self._is_absent(inode, name, self._ahead):
             with contextlib.suppress(OSError):  # usually there is none
                 await self._get(inode, name, None, self._ahead)
 
@@ -149,6 +180,8 @@ class Xattrs:
             await self._ask(name, self._source.setxattr, inode, name, value, caller)
         finally:
             inode.absent_xattrs = {}
+            inode.lacking_xattrs = (0, 0)
+            self._records.keep_lacking(inode.id, 0, 0)
             self._metadata.own_change(inode)
 
     async def remove(self, inode: Inode, name: bytes, caller: Caller) -> None:

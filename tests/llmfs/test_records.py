@@ -34,6 +34,19 @@ def records(table: _Table, is_bypassed: bool = False) -> Records:
     return Records(table, lambda: is_bypassed)  # type: ignore[arg-type]
 
 
+def test_what_a_file_has_not_got_is_kept_with_its_generation() -> None:
+    table = _Table()
+    records(table).keep_lacking(7, 99, 5)
+    assert records(table).lacking(7) == (99, 5)
+    assert records(table).lacking(8) == (0, 0)
+    records(table).keep_lacking(7, 0, 0)
+    assert records(table).lacking(7) == (0, 0)
+    fast = records(table, is_bypassed=True)
+    records(table).keep_lacking(7, 99, 5)
+    fast.keep_lacking(7, 0, 0)  # set by ourselves: an older record must not speak for it
+    assert records(table).lacking(7) == (0, 0)
+
+
 def test_what_was_kept_comes_back() -> None:
     table = _Table()
     kept = records(table)

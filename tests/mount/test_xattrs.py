@@ -57,3 +57,32 @@ def test_who_does_not_walk_is_not(world: World) -> None:
         is_there(mounted / "d" / names[position])
     time.sleep(0.3)
     assert asked(world) - before == 5
+
+
+def test_what_a_file_has_not_got_is_known_after_a_remount(world: World) -> None:
+    (world.backing / "f").touch()
+    time.sleep(2.1)
+    mounted = world.mount("--predictor", "off", source=world.slow_source(0.0005))
+    assert not is_there(mounted / "f")
+    mounted.remount()
+    before = asked(world)
+    assert not is_there(mounted / "f")
+    assert asked(world) == before
+    time.sleep(3.1)  # what was seen of it is too old to be believed: its generation tells
+    assert not is_there(mounted / "f")
+    assert asked(world) == before
+    os.setxattr(world.backing / "f", NAME, b"\x01\0\0\x02" + bytes(16))
+    eventually(lambda: is_there(mounted / "f"), 10, "one that was set behind the mount is seen")
+
+
+def test_what_we_set_ourselves_is_there_at_once_and_after_a_remount(world: World) -> None:
+    (world.backing / "f").touch()
+    time.sleep(2.1)
+    mounted = world.mount("--predictor", "off", source=world.slow_source(0.0005))
+    assert not is_there(mounted / "f")
+    os.setxattr(mounted / "f", NAME, b"\x01\0\0\x02" + bytes(16))
+    assert is_there(mounted / "f")
+    mounted.remount()
+    assert is_there(mounted / "f")
+    os.removexattr(mounted / "f", NAME)
+    assert not is_there(mounted / "f")
