@@ -2,7 +2,8 @@
 
 A loader reads a data set in another order each epoch, larger than the cache, with some work between two files; a
 database reads single pages of a large file. Both go through llmfs to one directory with a latency and a narrow line.
-Each round mounts anew with an empty cache for each controller, so that what this machine does besides hits all alike.
+Each round mounts anew with an empty cache for each controller, in an order that is turned round each time, so that
+what this machine does besides hits all alike.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = Path(root)
             _make(place / "backing")
             for number in range(options.rounds):
-                for control in controls:
+                for control in controls[:: -1 if number % 2 else 1]:
                     with progress.step(f"round {number + 1}, {control}") as said:
                         made = _run(place / f"{number}-{control}", place / "backing", control, options)
                         found[control].append(made)
