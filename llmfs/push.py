@@ -34,7 +34,7 @@ from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key
 from llmfs.inodes import FOREIGN, Inode
 from llmfs.kernel import KernelCache
-from llmfs.policy.pushing import SecondHits, is_held_back
+from llmfs.policy.pushing import SmallHits, is_held_back
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Pusher:
         self._on_pushed = on_pushed
         self._on_sampled = on_sampled
         self._on_fault = on_fault
-        self._hits = SecondHits()
+        self._hits = SmallHits()
         self._queue: deque[_Piece] = deque()
         self._pushed: OrderedDict[bytes, float] = OrderedDict()
         self._sampled: OrderedDict[tuple[int, int, int], None] = OrderedDict()

@@ -214,12 +214,12 @@ def _whole(root: Path) -> str:
 
 
 def _touch(file: Path) -> None:
-    """Two pages of each 128 KiB, then waits until no more comes into the kernel's page cache: who pushes has pushed."""
+    """Four pages of each 128 KiB, then waits until no more comes into the kernel's page cache: who pushes has pushed."""
     chance = random.Random(37)
     with open(file, "rb", buffering=0) as opened:
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         for begin in range(0, trees.FIO_BYTES, 128 << 10):
-            for page in chance.sample(range(32), 2):
+            for page in chance.sample(range(32), 4):
                 os.pread(opened.fileno(), 4096, begin + page * 4096)
         resident, deadline_s = -1, time.monotonic() + _PUSH_S
         while time.monotonic() < deadline_s:
@@ -346,7 +346,7 @@ WORKLOADS = (
     ),
     Workload(
         "fio pushed-4k",
-        "uniformly random 4 KiB, once two pages of each 128 KiB were read",
+        "uniformly random 4 KiB, once four pages of each 128 KiB were read",
         trees.FIO,
         _fio("random-4k", _touch),
         needs=("fio", "fincore"),

@@ -11,6 +11,7 @@ from llmfs.attributes import Attributes
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_key, block_of
 from llmfs.inodes import FOREIGN, Inode
 from llmfs.policy.eviction import Resident
+from llmfs.policy.pushing import HITS
 from llmfs.push import Pusher
 
 SIZE = 4 * BLOCK_BYTES
@@ -79,8 +80,8 @@ class World:
     def _fault(self) -> None:
         self.faults += 1
 
-    def hit_twice(self, block: int = 0) -> None:
-        for page in (1, 2):
+    def hit_often(self, block: int = 0) -> None:
+        for page in range(HITS):
             self.pusher.hit(self.inode, block * BLOCK_BYTES + page * PAGE_BYTES, PAGE_BYTES)
 
 
@@ -101,9 +102,9 @@ async def until_idle() -> None:
         await trio.lowlevel.checkpoint()
 
 
-def test_a_block_is_stored_once_it_was_hit_twice() -> None:
+def test_a_block_is_stored_once_it_was_hit_often() -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         world.kernel.carry()
         await until_idle()
@@ -161,7 +162,7 @@ def _fetched_ahead_and_not_used(world: World) -> None:
 )
 def test_nothing_is_stored(why: Callable[[World], None]) -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         why(world)
         await until_idle()
         assert not world.kernel.waiting
@@ -172,7 +173,7 @@ def test_nothing_is_stored(why: Callable[[World], None]) -> None:
 @pytest.mark.parametrize("change", [_open_for_writing, _another_generation], ids=lambda change: change.__name__)
 def test_the_thread_looks_once_more_before_it_stores(change: Callable[[World], None]) -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         change(world)
         world.kernel.carry()
@@ -193,7 +194,7 @@ def test_who_opens_it_for_writing_waits_for_the_piece_that_is_on_its_way() -> No
             await world.pusher.settle(world.inode)
             is_settled.set()
 
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(open_for_writing)
@@ -207,7 +208,7 @@ def test_who_opens_it_for_writing_waits_for_the_piece_that_is_on_its_way() -> No
 
 def test_other_files_are_not_waited_for() -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         await world.pusher.settle(Inode(8, None, world.inode.attributes))
         await world.pusher.settle_past(world.inode)  # of the state that is being stored: nothing is wrong with it
@@ -223,7 +224,7 @@ def test_nobody_is_told_of_a_new_state_while_the_old_one_is_being_stored() -> No
             await world.pusher.settle_past(world.inode)
             is_settled.set()
 
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         world.inode.generation = 2
         async with trio.open_nursery() as nursery:
@@ -238,7 +239,7 @@ def test_nobody_is_told_of_a_new_state_while_the_old_one_is_being_stored() -> No
 
 def test_what_became_of_the_past_while_it_was_stored_is_dropped() -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         is_good, done = world.kernel.waiting[0][3:]
         assert is_good()
@@ -253,12 +254,12 @@ def test_what_became_of_the_past_while_it_was_stored_is_dropped() -> None:
 
 def test_a_refusal_of_the_kernel_is_counted_and_the_next_is_tried() -> None:
     async def test(world: World) -> None:
-        world.hit_twice()
+        world.hit_often()
         await world.kernel.came.wait()
         world.kernel.waiting.pop(0)[4](None)
         await until_idle()
         assert world.faults == 1
-        world.hit_twice(3)
+        world.hit_often(3)
         await until_idle()
         assert world.kernel.waiting
 
@@ -268,7 +269,7 @@ def test_a_refusal_of_the_kernel_is_counted_and_the_next_is_tried() -> None:
 def test_a_block_is_not_pushed_again_at_once() -> None:
     async def test(world: World) -> None:
         for _ in range(2):
-            world.hit_twice()
+            world.hit_often()
             await until_idle()
             while world.kernel.waiting:
                 world.kernel.carry()

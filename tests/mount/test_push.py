@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from llmfs.policy.pushing import HITS
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
 PAGE = 4096
@@ -40,11 +41,11 @@ def page_of(fd: int, page: int) -> bytes:
 
 
 def in_small_pieces(fd: int, blocks: int = SIZE // BLOCK) -> None:
-    """Two pages of each block, one request each."""
+    """Some pages of each block, one request each."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
     for block in range(blocks):
-        page_of(fd, block * 32 + 3)
-        page_of(fd, block * 32 + 17)
+        for page in range(0, 6 * HITS, 6):
+            page_of(fd, block * 32 + page)
 
 
 @pytest.fixture
