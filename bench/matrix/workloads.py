@@ -214,7 +214,7 @@ def _whole(root: Path) -> str:
 
 
 def _touch(file: Path) -> None:
-    """Four pages of each 128 KiB, then waits until no more comes into the kernel's page cache: what is pushed is there."""
+    """Four pages of each 128 KiB, then waits until no more comes into the kernel's page cache."""
     chance = random.Random(37)
     with open(file, "rb", buffering=0) as opened:
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
