@@ -32,7 +32,8 @@ from rich.progress import Progress as Bar
 from bench.report import Progress, machine, write_json
 from predictor import ranker, state
 from predictor.engine import Engine
-from predictor.events import ACCESS, PATHS_IN_USE, Op, PathTable
+from predictor.events import ACCESS, Op, PathTable
+from predictor.limits import SMALL, Limits
 
 FILES = 10_000_000
 BATCH = 64
@@ -113,7 +114,7 @@ class Feed:
         self.microseconds.append(1e6 * seconds / max(1, len(records)))
         self.events += len(records)
         self._rows, self._listings, self._new_streams = [], [], []
-        if len(self._paths) > PATHS_IN_USE * 3 // 4:
+        if len(self._paths) > self._engine.limits.paths_in_use * 3 // 4:
             self._paths = PathTable(self._paths.next)
         self._named = self._paths.next
         return {item.path for item in items}
@@ -255,13 +256,13 @@ class Measurement:
         return result
 
 
-def measure(files: int, seed: int, progress: Progress) -> Result:
+def measure(files: int, seed: int, progress: Progress, limits: Limits | None = None) -> Result:
     """The flood with the program in it, then the growing gaps: `files` in all."""
     gc.collect()
     gc.freeze()
     gc.disable()  # as in the predictor's process
     with tempfile.TemporaryDirectory() as nothing:
-        engine = state.load(nothing)
+        engine = state.load(nothing, limits)
     engine.ranker = ranker.load(ranker.SHIPPED) if ranker.SHIPPED.exists() else None
     measurement = Measurement(engine, files, seed)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -367,6 +368,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=FILES, help="different ones that go by")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("out/scale.png"), help="the plot; JSON beside it")
+    parser.add_argument("--small", action="store_true", help="as with llmfs mount --profile edge")
     args = parser.parse_args()
     if args.files < 1000:
         parser.error("--files: 1000 at least")
@@ -374,7 +376,7 @@ def main() -> int:
     progress.warn_if_busy()
     described = machine()
     try:
-        result = measure(args.files, args.seed, progress)
+        result = measure(args.files, args.seed, progress, SMALL if args.small else None)
     except KeyboardInterrupt:
         return 130
     show(result, progress)

@@ -40,6 +40,7 @@ class BlockCache:
         on_evict: Callable[[bytes, Resident, str], None],
         on_corrupt: Callable[[], None],
         is_pinned: Callable[[bytes], bool] = lambda key: False,
+        hot_blocks: int = HOT_BLOCKS,
     ) -> None:
         self._store = store
         self._policy = Eviction(int(limit_bytes * FILL_SHARE))
@@ -47,6 +48,7 @@ class BlockCache:
         self._on_evict = on_evict
         self._on_corrupt = on_corrupt
         self._is_pinned = is_pinned
+        self._hot_blocks = hot_blocks
         self._hot: OrderedDict[bytes, Block] = OrderedDict()
         self._shares = Shares()
 
@@ -170,7 +172,7 @@ class BlockCache:
     def _heat(self, key: bytes, block: Block) -> None:
         self._hot[key] = block
         self._hot.move_to_end(key)
-        if len(self._hot) > HOT_BLOCKS:
+        if len(self._hot) > self._hot_blocks:
             self._hot.popitem(last=False)
 
     def _read_index(self, token: trio.lowlevel.TrioToken) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from llmfs.machine_profile import DESKTOP, MachineProfile
 from llmfs.policy.rules import Rule
 
 
@@ -67,6 +68,8 @@ class MountConfig:
     consistency: Consistency = Consistency.CLOSE_TO_OPEN
     predictor: Predictor = Predictor.LEARNED
     control: Control = Control.RULES
+    profile: MachineProfile = DESKTOP
+    profile_reason: str = ""  # why it is that one
     metrics_port: int | None = None  # None: no endpoint; 0: any free port
     web: bool = False  # a page beside the metrics, on any free port where none was said
     web_address: str = "127.0.0.1"  # of both

@@ -1,6 +1,7 @@
 """Steers prefetching: once in `DECIDE_S` the metrics are read, the controller is asked, the prefetcher is told.
 
-While memory is short (`pressure.py`) the most careful arm is on, whoever steers.
+While memory is short (`pressure.py`) the most careful arm is on, whoever steers, and while cores are contended none
+that is bolder than the contended one. The predictor is told both, for its trainings.
 
 What decides is pure (`predictor/control`); this reads and tells. A failure leaves the safe arm on and ends the loop:
 without it the mount is what it was before there was a controller.
@@ -16,7 +17,7 @@ import trio
 
 from llmfs.config import Control
 from llmfs.metrics import NAMES, Metrics
-from llmfs.pressure import PRESSED_PERCENT, own_files, some_percent
+from llmfs.pressure import PRESSED_PERCENT, Contention, own_files, some_percent
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE, Arm
 from predictor.control.rules import Rules
@@ -37,22 +38,35 @@ class ControlLoop:
         steer: Callable[[Arm], None],
         gauges: Callable[[], tuple[int, int, int]],
         pressure: tuple[Path, ...] | None = None,
+        contention: tuple[Path, ...] | None = None,
+        on_pressure: Callable[[bool, bool], None] = lambda is_pressed, is_contended: None,
     ) -> None:
         """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running.
 
-        `pressure`: the files that tell how short memory is (default: the machine's and our control group's).
+        `pressure`, `contention`: the files that tell how short memory is, and cores are (default: the machine's and our
+        control group's). `on_pressure(is_pressed, is_contended)` hears of each change.
         """
         self._steering = Steering(controller)
         self._metrics = metrics
         self._steer = steer
         self._gauges = gauges
         self._pressure = own_files() if pressure is None else pressure
+        self._cores = own_files("cpu") if contention is None else contention
+        self._contention = Contention()
+        self._on_pressure = on_pressure
+        self._told = (False, False)
         metrics.control_is(ARMS[SAFE].name)
 
     def described(self) -> dict[str, Any]:
         """For `llmfs status`."""
         steering = self._steering
-        return {"controller": steering.controller.name, "arm": ARMS[steering.arm].name, "changes": steering.changes}
+        short = [name for name, is_short in zip(("memory", "cores"), self._told, strict=True) if is_short]
+        return {
+            "controller": steering.controller.name,
+            "arm": ARMS[steering.arm].name,
+            "changes": steering.changes,
+            "short_of": short,
+        }
 
     async def run(self) -> None:
         """Look and decide until cancelled."""
@@ -65,17 +79,28 @@ class ControlLoop:
             self._metrics.faults["control"].inc()
             self._steering.arm = SAFE
             self._take(SAFE)
+            self._on_pressure(False, False)
 
     def look(self, now_s: float) -> None:
         """One decision."""
-        is_pressed = some_percent(self._pressure) >= PRESSED_PERCENT  # the kernel answers from memory
-        decision = self._steering.look(reading_of(self._metrics, now_s, self._gauges()), is_pressed)
+        is_pressed, is_contended = self._look_at_pressure()
+        decision = self._steering.look(reading_of(self._metrics, now_s, self._gauges()), is_pressed, is_contended)
         self._metrics.control_decisions.inc()
         if log.isEnabledFor(logging.DEBUG) and decision.row is not None:
             row = ", ".join(f"{name} {value:.2f}" for name, value in zip(FEATURES, decision.row, strict=True))
             log.debug("arm %s, wanted %s: %s", decision, ARMS[decision.wanted].name, row)
         if decision.was_changed:
             self._take(decision.arm)
+
+    def _look_at_pressure(self) -> tuple[bool, bool]:
+        """Whether memory is short, and cores are contended. The kernel answers from memory."""
+        memory, cores = some_percent(self._pressure), some_percent(self._cores)
+        found = memory >= PRESSED_PERCENT, self._contention.look(cores)
+        self._metrics.pressure_is(memory, cores, *found)
+        if found != self._told:
+            self._told = found
+            self._on_pressure(*found)
+        return found
 
     def _take(self, arm: int) -> None:
         self._steer(ARMS[arm])

@@ -144,6 +144,7 @@ class InodeTable:
         self._inodes: dict[int, Inode] = {}
         self._idle: dict[int, None] = {}
         self._idle_limit = idle_limit
+        self.added = 0
 
     def __len__(self) -> int:
         return len(self._inodes)
@@ -160,6 +161,7 @@ class InodeTable:
     def add(self, inode: Inode) -> list[Inode]:
         """Take in a new inode. Returns those that had to go: close what they hold."""
         self._inodes[inode.id] = inode
+        self.added += 1
         if inode.id != ROOT_ID:
             self._idle[inode.id] = None
         return self._trim()

@@ -113,6 +113,9 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which says when the mount began
         self.registry = registry = CollectorRegistry(auto_describe=True)
         self.build = Info("llmfs", "Version, source and mount point.", registry=registry)
+        self.machine_profile = Info(
+            "llmfs_machine_profile", "Bounds of memory and threads that it goes by, and why these.", registry=registry
+        )
 
         # What programs ask for
         request = Histogram(
@@ -294,6 +297,11 @@ class Metrics:
         )
         self.faults = {part: faults.labels(part) for part in PARTS}
         self.inodes = Gauge("llmfs_inodes", "Inodes in memory.", registry=registry)
+        self.names_given_back = Counter(
+            "llmfs_names_given_back",
+            "Names that the kernel was asked to forget, for its profile bounds how many are in memory.",
+            registry=registry,
+        )
         self.open_files = Gauge("llmfs_open_handles", "Open files and directories.", registry=registry)
 
         # The predictor
@@ -315,6 +323,19 @@ class Metrics:
             "Accesses that the predictor or the log did not get: it was behind.",
             registry=registry,
         )
+
+        # The machine
+        pressure = Gauge(
+            "llmfs_pressure_percent",
+            "Share of the last ten seconds in which some task of the machine or of our control group waited for it.",
+            ["resource"],
+            registry=registry,
+        )
+        backs_off = Gauge(
+            "llmfs_backs_off", "Whether prefetching and training step back for it.", ["resource"], registry=registry
+        )
+        self._pressure = {name: pressure.labels(name) for name in ("memory", "cpu")}
+        self._backs_off = {name: backs_off.labels(name) for name in ("memory", "cpu")}
 
         # The controller
         arm = Gauge(
@@ -408,6 +429,13 @@ class Metrics:
         """The predictor came into another state."""
         for name, gauge in self._predictor_states.items():
             gauge.set(name == current)
+
+    def pressure_is(self, memory_percent: float, cores_percent: float, is_pressed: bool, is_contended: bool) -> None:
+        """How short memory and cores are, and whether we step back for it."""
+        self._pressure["memory"].set(memory_percent)
+        self._pressure["cpu"].set(cores_percent)
+        self._backs_off["memory"].set(is_pressed)
+        self._backs_off["cpu"].set(is_contended)
 
     def control_is(self, arm: str) -> None:
         """An arm of the controller is in force."""

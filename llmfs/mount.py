@@ -36,6 +36,7 @@ from llmfs.decisions import Decision, Decisions
 from llmfs.errors import LlmfsError, MountError
 from llmfs.explain import LatestAccesses, blocks_of, explain
 from llmfs.guard import wiring as guarding
+from llmfs.held import HeldFiles
 from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
@@ -57,7 +58,7 @@ from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
 from llmfs.source import Source
 from llmfs.status import status_of
-from llmfs.store import Store
+from llmfs.store import Bounds, Store
 from llmfs.trace_log import TraceLog
 from llmfs.treatments import Treatments
 from llmfs.upkeep import Upkeep
@@ -67,18 +68,15 @@ from llmfs.web.server import Page
 from llmfs.web.server import serve as serve_web
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
+from predictor import heap
 from predictor.plan import Outcome, PlanItem
 from predictor.recent import Recent
 
 log = logging.getLogger(__name__)
 
-DEMAND_THREADS = 32
-PREFETCH_THREADS = 16
-IDLE_INODES = 100_000
 DONE_BLOCKS_MAX = 64
 """Of a file of a data set: a larger one is left to the rules of eviction."""
 
-REQUESTS_AT_ONCE = 256
 STOP_GRACE_S = 2.0
 """How long requests may still wait for the source once we were asked to stop."""
 
@@ -93,6 +91,8 @@ def serve(config: MountConfig, on_ready: Callable[[], None], reread: Callable[[]
     CacheError where the cache directory cannot be used.
     """
     os.umask(0)  # the kernel has applied the caller's
+    if config.profile.heap_arenas is not None:
+        heap.bound(config.profile.heap_arenas)
     with CacheDir.open(config) as cache_dir:
         mount = Mount(config, cache_dir, reread)
         try:
@@ -110,24 +110,31 @@ class Mount:
         self._config = config
         self._reread = reread
         self._started = time.monotonic()
+        profile = config.profile
         self._budget = budget = Budget.of(config.cache_size_bytes, guarding.keeps_undo(config))
-        self._scores: Recent[int, float] = Recent(IDLE_INODES // 2)
-        self._decisions = Decisions()
-        self._latest = LatestAccesses()
+        self._scores: Recent[int, float] = Recent(profile.idle_inodes // 2)
+        self._decisions = Decisions(profile.decided_files, profile.planned_items)
+        self._latest = LatestAccesses(profile.latest_records)
         self._token: trio.lowlevel.TrioToken | None = None
         self._requests = trio.CancelScope()
         self._link: PredictorLink | None = None
         self.metrics = metrics = Metrics(lambda: self._link.pid if self._link is not None else None)
-        descriptors = _raise_descriptor_limit()
+        descriptors = min(_raise_descriptor_limit() - DESCRIPTORS_KEPT_BACK, profile.descriptors)
+        bounds = Bounds(profile.write_behind_bytes, profile.mapped_bytes)
         self._meta_store = Store(
-            os.fspath(cache_dir.meta), TABLES, budget.meta, metrics.faults["records"].inc, expendable=RECORDS
+            os.fspath(cache_dir.meta),
+            TABLES,
+            budget.meta,
+            metrics.faults["records"].inc,
+            expendable=RECORDS,
+            bounds=bounds,
         )
         self.records = records = Records(self._meta_store, lambda: self.speed.is_inline)
         self.speed = SourceSpeed()
         try:
             self.source = Source(
                 config.source,
-                max(64, descriptors - DESCRIPTORS_KEPT_BACK),
+                max(64, descriptors),
                 self._observe_source,
                 records.source_type(),
                 config.is_offline_ok,
@@ -144,13 +151,20 @@ class Mount:
             metrics.faults["blocks"].inc,
             self._lost_blocks,
             indexed=BLOCKS,
+            bounds=bounds,
         )
         self._pins = Pins(cache_dir.path)
         self.blocks = BlockCache(
-            self._block_store, budget.blocks, self._score, self._evicted, metrics.corrupt_blocks.inc, self._is_pinned
+            self._block_store,
+            budget.blocks,
+            self._score,
+            self._evicted,
+            metrics.corrupt_blocks.inc,
+            self._is_pinned,
+            profile.hot_blocks,
         )
-        self.demand = Workers("demand", DEMAND_THREADS, lambda: self.speed.is_inline)
-        self.prefetch_workers = Workers("prefetch", PREFETCH_THREADS)
+        self.demand = Workers("demand", profile.demand_threads, lambda: self.speed.is_inline)
+        self.prefetch_workers = Workers("prefetch", profile.prefetch_threads)
         self.kernel = KernelCache()
         self.pusher = Pusher(
             self.blocks,
@@ -161,13 +175,13 @@ class Mount:
             metrics.faults["push"].inc,
         )
         self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
-        self.recorder = Recorder(self._take_batch, self._process_seen)
+        self.recorder = Recorder(self._take_batch, self._process_seen, profile.paths_in_use)
         self.treatments = Treatments(config.policies, self.recorder.process_of)
         self.blocks.share_out(self.treatments.rules.shares)
         self.metadata = Metadata(
             self.source,
             records,
-            InodeTable(IDLE_INODES),
+            InodeTable(profile.idle_inodes),
             config.consistency,
             self._changed,
             self._metadata_prefetched,
@@ -177,7 +191,13 @@ class Mount:
         self._recordings = Recordings(
             self.recorder.path_by_id, lambda: self.metadata.inodes, lambda: self.recorder.flush()
         )
-        self._trace = TraceLog(cache_dir.trace, budget.trace, metrics.accesses_dropped.inc, metrics.faults["trace"].inc)
+        self._trace = TraceLog(
+            cache_dir.trace,
+            budget.trace,
+            metrics.accesses_dropped.inc,
+            metrics.faults["trace"].inc,
+            profile.waiting_records,
+        )
         self._guard = guarding.guard_of(config, cache_dir, budget, metrics)
         self._predictor_state = config.predictor.value
         if config.predictor is Predictor.LEARNED:
@@ -186,6 +206,9 @@ class Mount:
                 [
                     *("--state-dir", os.fspath(cache_dir.learned), "--state-limit", str(budget.learned)),
                     *("--ahead-bytes", str(int(UNUSED_SHARE_PROVEN * self.blocks.capacity_bytes))),
+                    *(["--small"] if profile.is_predictor_small else []),
+                    *([] if profile.trains else ["--no-training"]),
+                    *(["--heap-arenas", str(profile.heap_arenas)] if profile.heap_arenas is not None else []),
                 ],
                 self.recorder.dictionary,
                 self._take_plan,
@@ -225,6 +248,7 @@ class Mount:
                 self.source, self.metadata, self.content, self.blocks, self.kernel, self.prefetch_workers, nursery
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
+            self._held = self._held_files()
             rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
             xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
@@ -275,12 +299,14 @@ class Mount:
                     nursery.start_soon(self._steering.run)
                 if self._link is not None:
                     nursery.start_soon(self._link.run)
+                if self._held is not None:
+                    nursery.start_soon(self._held.run)
                 await negotiate(pyfuse3.main)
                 gc.collect()
                 gc.freeze()  # what is here now stays: do not walk through it at every collection
                 nursery.start_soon(self._announce, on_ready)
                 with self._requests:
-                    await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
+                    await pyfuse3.main(max_tasks=self._config.profile.requests_at_once)
             finally:
                 remove_address(self._config.cache_dir)
                 self.kernel.close()
@@ -297,7 +323,14 @@ class Mount:
             self.metrics,
             self.prefetcher.steer,
             lambda: (len(self.prefetcher), self.demand.busy, self.prefetcher.running),
+            on_pressure=self._under_pressure,
         )
+
+    def _held_files(self) -> HeldFiles | None:
+        limit = self._config.profile.held_inodes
+        if limit is None:
+            return None
+        return HeldFiles(self.metadata.inodes, limit, self.kernel.drop_name, self.metrics.names_given_back.inc)
 
     def _control(self, upkeep: Upkeep, pinning: Pinning) -> ControlServer:
         return ControlServer(
@@ -376,7 +409,11 @@ class Mount:
         self._take_policies(config.policies)
         take_log_level(config.log_level)
         ours = dataclasses.asdict(self._config)
-        changed = [name for name, value in dataclasses.asdict(config).items() if value != ours[name]]
+        changed = [
+            name
+            for name, value in dataclasses.asdict(config).items()
+            if value != ours[name] and name != "profile_reason"
+        ]
         if changed:
             log.warning("reloaded; takes another mount: %s", ", ".join(changed))
         else:
@@ -406,6 +443,8 @@ class Mount:
                 "mountpoint": str(self._config.mountpoint),
             }
         )
+        profile = self._config.profile
+        metrics.machine_profile.info({"profile": profile.name.value, "reason": self._config.profile_reason})
         metrics.cache_limit_bytes.set(self._config.cache_size_bytes)
         metrics.cache_bytes.set_function(lambda: self.blocks.used_bytes)
         metrics.cache_capacity_bytes.set_function(lambda: self.blocks.capacity_bytes)
@@ -450,6 +489,7 @@ class Mount:
             "mountpoint": str(self._config.mountpoint),
             "cache_dir": str(self._config.cache_dir),
             "consistency": self._config.consistency.value,
+            "profile": {"name": self._config.profile.name.value, "reason": self._config.profile_reason},
             "predictor": self._config.predictor.value,
             "predictor_state": self._predictor_state,
             "predictor_pid": self._link.pid if self._link is not None else None,
@@ -632,6 +672,10 @@ class Mount:
 
     def _score(self, key: bytes) -> float:
         return self._scores.get(key_inode_id(key)) or 0.0
+
+    def _under_pressure(self, is_pressed: bool, is_contended: bool) -> None:
+        if self._link is not None:
+            self._link.pressure(is_pressed, is_contended)
 
     def _predictor_is(self, state: str) -> None:
         self._predictor_state = state

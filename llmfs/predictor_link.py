@@ -76,6 +76,7 @@ class PredictorLink:
         self._last_stream = 0
         self._is_connected = False
         self._outcomes: list[tuple[bytes, str, int]] = []
+        self._pressure = (False, False)
         self.pid: int | None = None
 
     # --- telling it
@@ -106,6 +107,12 @@ class PredictorLink:
         """Pass on the names of a directory."""
         if self._is_connected and len(names) <= LONGEST_LISTING:
             self._post(["listing", path_id, names, types])
+
+    def pressure(self, is_pressed: bool, is_contended: bool) -> None:
+        """Memory is short, or cores are contended: no time to train. A process that starts later is told, too."""
+        self._pressure = (is_pressed, is_contended)
+        if self._is_connected:
+            self._post(["pressure", *self._pressure])
 
     def outcome(self, path: bytes, generator: str, outcome: Outcome) -> None:
         """What became of something that was planned; sent with the next batch."""
@@ -184,6 +191,8 @@ class PredictorLink:
         try:
             await self._tell_names(stream)
             self._is_connected = True
+            if any(self._pressure):
+                self._post(["pressure", *self._pressure])
             async for frame in self._receive:
                 await stream.send_all(frame)
         except trio.BrokenResourceError:

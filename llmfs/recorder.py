@@ -27,9 +27,8 @@ _COMMAND_BELIEVED_S = 0.25
 """A process may become another program by exec: its command is read again after so long."""
 
 _STREAM_LIMIT = 4096
-_PATHS_MAX = PATHS_IN_USE * 3 // 4
 _STREAMS_MAX = STREAMS_IN_USE * 3 // 4
-"""Numbers in use: the rest of what a reader remembers is for what is still under way."""
+"""Numbers in use, of paths likewise: the rest of what a reader remembers is for what is still under way."""
 
 _LAST_ID = 2**32 - 1
 _DEPTH_LIMIT = 100_000
@@ -44,8 +43,16 @@ Batch = tuple[list[tuple[int, int, bytes]], list[tuple[int, int, str]], bytes]
 class Recorder:
     """Collects accesses and hands them on in batches."""
 
-    def __init__(self, take: Callable[[Batch], None], on_process: Callable[[int, int], None] | None = None) -> None:
-        """`take` gets each batch and must not block. `on_process(stream, tgid)` hears of each new stream, at once."""
+    def __init__(
+        self,
+        take: Callable[[Batch], None],
+        on_process: Callable[[int, int], None] | None = None,
+        paths_in_use: int = PATHS_IN_USE,
+    ) -> None:
+        """`take` gets each batch and must not block. `on_process(stream, tgid)` hears of each new stream, at once.
+
+        `paths_in_use`: the numbers that who is told them remembers.
+        """
         self._take = take
         self._on_process = on_process
         self._records = bytearray()
@@ -53,6 +60,7 @@ class Recorder:
         self._new_streams: list[tuple[int, int, str]] = []
         self._paths = PathTable()
         self._path_epoch = 0
+        self._paths_max = paths_in_use * 3 // 4
         self._streams: dict[tuple[int, str], int] = {}
         self._processes: list[tuple[int, str]] = []
         self._first_stream = 1
@@ -86,7 +94,7 @@ class Recorder:
             0,
         )
         self.recorded += 1
-        if len(self._paths) > _PATHS_MAX:
+        if len(self._paths) > self._paths_max:
             self._number_anew()
         if len(self._records) >= BATCH_RECORDS * _RECORD.size:
             self.flush()

@@ -14,21 +14,26 @@ import ipaddress
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+from llmfs import machine
 from llmfs.config import Consistency, Control, GuardMode, LogLevel, MountConfig, Offline, Predictor
 from llmfs.errors import UsageError, one_line, reason, show
 from llmfs.guard.hook import words as hook_words
+from llmfs.machine_profile import Machine, Profile, adjusted, fitting
 from llmfs.policies import read_policies
 from llmfs.policy.rules import Rule
 
-DEFAULT_CACHE_SIZE = "10G"
 MINIMUM_CACHE_SIZE_BYTES = 16 << 20
 """128 blocks of 128 KiB: with fewer, one sequential reader's read-ahead displaces itself."""
 _MAXIMUM_SIZE_BYTES = (1 << 63) - 1
+
+THREADS_AT_MOST = 256
+"""A call that hangs has another thread started in its place: there are 512 at most (workers.py)."""
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([KMGTP])(?:i?B)?|B)?\s*", re.IGNORECASE)
 _UNITS = "KMGTP"
@@ -43,6 +48,9 @@ class Settings:
     consistency: str | None = None
     predictor: str | None = None
     control: str | None = None
+    profile: str | None = None
+    threads: int | None = None
+    train: bool | None = None
     metrics_port: int | None = None
     web: bool | None = None
     web_address: str | None = None
@@ -69,9 +77,18 @@ class Settings:
         return Settings(**merged)
 
 
-def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountConfig:
-    """The configuration of one mount. `source` and `mountpoint` are resolved. Raises UsageError."""
-    size_bytes = parse_size(DEFAULT_CACHE_SIZE if settings.cache_size is None else settings.cache_size)
+def mount_config(
+    source: Path, mountpoint: Path, settings: Settings, look: Callable[[], Machine] = machine.look
+) -> MountConfig:
+    """The configuration of one mount. `source` and `mountpoint` are resolved. Raises UsageError.
+
+    `look()` at the machine says which profile `auto` is.
+    """
+    fits = fitting(_choice(Profile, "profile", settings.profile, Profile.AUTO), look())
+    if settings.threads is not None and not 1 <= settings.threads <= THREADS_AT_MOST:
+        raise UsageError(f"{settings.threads} is no number of threads: --threads takes 1 to {THREADS_AT_MOST}")
+    profile = adjusted(fits.profile, settings.threads, settings.train)
+    size_bytes = profile.cache_size_bytes if settings.cache_size is None else parse_size(settings.cache_size)
     if size_bytes < MINIMUM_CACHE_SIZE_BYTES:
         raise UsageError(
             f"a cache of {format_size(size_bytes)} is too small:"
@@ -93,6 +110,8 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         consistency=_choice(Consistency, "consistency", settings.consistency, Consistency.CLOSE_TO_OPEN),
         predictor=_choice(Predictor, "predictor", settings.predictor, Predictor.LEARNED),
         control=_choice(Control, "control", settings.control, Control.RULES),
+        profile=profile,
+        profile_reason=fits.reason,
         metrics_port=port,
         web=bool(settings.web),
         web_address=_address(settings.web_address),
@@ -106,6 +125,11 @@ def mount_config(source: Path, mountpoint: Path, settings: Settings) -> MountCon
         fuse_options=settings.fuse_options,
         policies=settings.policies,
     )
+
+
+def default_cache_size_bytes() -> int:
+    """The limit of a cache on this machine, where nobody says otherwise."""
+    return fitting(Profile.AUTO, machine.look()).profile.cache_size_bytes
 
 
 def parse_size(text: str | int) -> int:
@@ -167,7 +191,7 @@ def read_options(texts: list[str]) -> Settings:
         name, _, value = option.partition("=")
         if option in _FLAGS:
             said.update(_FLAGS[option])
-        elif (key := name.replace("_", "-")) in _KINDS and key not in ("read-only", "allow-other", "web", "options"):
+        elif (key := name.replace("_", "-")) in _KINDS and _KINDS[key] is not bool and key != "options":
             said[key.replace("-", "_")] = _from_text(key, value)
         elif name == "subtype":
             raise UsageError("-o subtype is llmfs's own: its mounts are found by it")
@@ -181,6 +205,8 @@ _FLAGS: dict[str, dict[str, bool]] = {
     "rw": {"read_only": False},
     "allow_other": {"allow_other": True},
     "web": {"web": True},
+    "train": {"train": True},
+    "no-train": {"train": False},
 }
 _FSTAB = frozenset({"defaults", "auto", "noauto", "user", "nouser", "users", "nofail", "_netdev"})
 """What mount(8) and systemd read in an fstab line and FUSE would refuse."""
@@ -191,6 +217,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "consistency": str,
     "predictor": str,
     "control": str,
+    "profile": str,
+    "threads": int,
+    "train": bool,
     "metrics-port": int,
     "web": bool,
     "web-address": str,
@@ -315,7 +344,7 @@ def _from_text(key: str, value: str) -> str | int | float:
     return int(value)
 
 
-_Choice = TypeVar("_Choice", Consistency, Control, GuardMode, Predictor, Offline, LogLevel)
+_Choice = TypeVar("_Choice", Consistency, Control, GuardMode, Predictor, Profile, Offline, LogLevel)
 
 
 def _choice(kind: type[_Choice], option: str, value: str | None, default: _Choice) -> _Choice:

@@ -22,6 +22,10 @@ in the same transactions. A cursor over the values themselves has py-lmdb read e
 pages lie scattered among those, so the kernel reads nothing ahead until the index was read: a disk that reads 8 MiB at
 a time made a third of the file of it (measured).
 
+*Mapped as far as it may be.* What was looked at stays in the process's page tables, and counts as its memory, until the
+kernel needs the pages. Where `mapped_bytes` bounds that, the map is let go of whenever so much may have been touched:
+the bytes stay in the page cache, and the next look takes a minor fault.
+
 *Not synced.* Commits are not flushed to the disk, which makes them cheap and is safe against the death of the process.
 It is not safe against the death of the machine, so an environment that was not closed cleanly in this boot of the
 machine is discarded when it is opened. Nothing lives only in it.
@@ -38,6 +42,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import lmdb
@@ -48,6 +53,10 @@ log = logging.getLogger(__name__)
 
 FAULTS_BEFORE_DOWN = 8
 PENDING_LIMIT_BYTES = 64 << 20
+
+TOUCHED_BYTES = 192 << 10
+"""What a look maps beside the value: the kernel maps 64 KiB around a page that it has in memory, and a tree of some
+ten thousand records is three pages deep."""
 
 GATHER_S = 0.05
 """How long a batch is gathered: a transaction costs about 100 us, and `get` sees what is waiting anyway."""
@@ -76,6 +85,14 @@ def boot_id() -> str:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of what a store has in memory."""
+
+    pending_bytes: int = PENDING_LIMIT_BYTES
+    mapped_bytes: int | None = None
+
+
 class Store:
     """A few tables of bytes to bytes in one LMDB environment. `get` belongs to one thread, the event loop's."""
 
@@ -88,6 +105,7 @@ class Store:
         on_lost: Callable[[list[Key]], None] = lambda keys: None,
         expendable: tuple[str, ...] = (),
         indexed: str | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self._path = path
         self._indexed = indexed
@@ -99,6 +117,9 @@ class Store:
         self._pending: dict[Key, bytes | None] = {}
         self._writing: dict[Key, bytes | None] = {}
         self._pending_bytes = 0
+        self._bounds = bounds or Bounds()
+        self._touched_bytes = 0
+        self._map: tuple[int, int] | None = None  # address and length
         self._wake = threading.Condition()
         self._is_closing = False
         self._close_by_s = float("inf")
@@ -138,7 +159,9 @@ class Store:
         try:
             with self._env.begin(db=self._tables[table], buffers=True) as transaction:
                 value = transaction.get(key)
-                return None if value is None else bytes(value)
+                copied = None if value is None else bytes(value)
+            self._touched(1, len(copied or b""))
+            return copied
         except lmdb.Error as error:
             self._fault("read", error)
             return None
@@ -167,6 +190,7 @@ class Store:
             self._fault("scan", error)
         finally:
             _read_around(self._path)
+            self._let_go()
 
     def close(self) -> None:
         """Write what is waiting, flush it to the disk and mark the environment clean."""
@@ -244,7 +268,7 @@ class Store:
         with self._wake:
             if self.is_down:
                 return False
-            fits = value is None or self._pending_bytes + size <= PENDING_LIMIT_BYTES
+            fits = value is None or self._pending_bytes + size <= self._bounds.pending_bytes
             if not self._pending:
                 self._wake.notify()
             self._pending[key] = value if fits else None  # what is stored is older
@@ -278,6 +302,7 @@ class Store:
                 with environment.begin(write=True) as transaction:
                     for key in deletes:
                         self._delete(transaction, key)
+                self._touched(len(deletes), 0)
             while puts and time.monotonic() < self._close_by_s:
                 count, size = 0, 0
                 while count < len(puts) and size < self._limit_bytes // TRANSACTION_SHARE:
@@ -286,6 +311,7 @@ class Store:
                 with environment.begin(write=True) as transaction:
                     for key, value in puts[:count]:
                         self._put(transaction, key, value)
+                self._touched(count, size)
                 del puts[:count]
             if puts:
                 log.warning("the cache in %s takes too long to close: not all of it is kept", self._path)
@@ -299,6 +325,25 @@ class Store:
             self._fault("write", error)
             self._spoil()
             self._on_lost([key for key, _ in puts])
+
+    def _touched(self, looks: int, size_bytes: int) -> None:
+        """So many records were looked at, of so many bytes. From both threads: a lost count delays it a little."""
+        if self._bounds.mapped_bytes is None:
+            return
+        self._touched_bytes += looks * TOUCHED_BYTES + size_bytes
+        if self._touched_bytes > self._bounds.mapped_bytes:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """The map's pages leave our page tables. It is mapped read-only and shared, so nothing is lost by that."""
+        if self._bounds.mapped_bytes is None:
+            return
+        self._touched_bytes = 0
+        if self._map is None:
+            self._map = next(_maps(self._path), (0, 0))
+        address, length = self._map
+        if length:
+            _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_DONTNEED)
 
     def _put(self, transaction: lmdb.Transaction, key: Key, value: bytes) -> None:
         transaction.put(key[1], value, db=self._tables[key[0]])
@@ -360,6 +405,7 @@ class Store:
 
 _libc = ctypes.CDLL(None)
 _MADV_NORMAL = 0
+_MADV_DONTNEED = 4
 
 _META = struct.Struct("<16xII8xQ96xQQ")
 """A meta page: page header, magic, version, map size, two trees' roots, last page, transaction (lmdb.h, mdb.c)."""
@@ -390,12 +436,18 @@ def _lengthen(path: str) -> None:
 
 def _read_around(path: str) -> None:
     """Undo LMDB's `readahead=False`: a value's pages lie beside each other and are read together from now on."""
+    for address, length in _maps(path):
+        _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_NORMAL)
+
+
+def _maps(path: str) -> Iterator[tuple[int, int]]:
+    """Address and length of where LMDB has mapped the data file."""
     data = os.fsencode(os.path.realpath(os.path.join(path, "data.mdb"))).replace(b"\n", b"\\012")
     with contextlib.suppress(OSError), open("/proc/self/maps", "rb") as maps:  # see proc_pid_maps(5)
         for line in maps:
             if line.rstrip(b"\n").endswith(b" " + data):
                 start, stop = (int(address, 16) for address in line.split()[0].split(b"-"))
-                _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _MADV_NORMAL)
+                yield start, stop - start
 
 
 def _page_faults() -> int:

@@ -29,11 +29,13 @@ class TraceLog:
         limit_bytes: int,
         on_dropped: Callable[[int], None],
         on_fault: Callable[[], None],
+        waiting_limit_records: int = WAITING_LIMIT_RECORDS,
     ) -> None:
         self._directory = directory
         self._limit_bytes = limit_bytes
         self._on_dropped = on_dropped
         self._on_fault = on_fault
+        self._waiting_limit_records = waiting_limit_records
         self._lock = threading.Lock()
         self._waiting: list[Batch] = []
         self._waiting_records = 0
@@ -47,7 +49,7 @@ class TraceLog:
         paths, streams, records = batch
         count = len(records) // ACCESS.itemsize
         with self._lock:
-            if self._waiting_records + count > WAITING_LIMIT_RECORDS:
+            if self._waiting_records + count > self._waiting_limit_records:
                 self._on_dropped(count)
                 records, count = b"", 0
             self._waiting.append((paths, streams, records))

@@ -54,7 +54,7 @@ class Engine:
         self.directories = Directories(self.limits.names)
         self.prior = Prior()
         self.tracker = Tracker()
-        self.examples = Examples()
+        self.examples = Examples(self.limits.examples)
         self.processes = Processes(self.history, self.tracker, self.limits)
         self.reuse = Reuse(self.paths, self.history, self.directories, self.limits.uses)
         self.sizes: dict[int, int] = {}

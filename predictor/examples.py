@@ -19,8 +19,9 @@ from predictor.tracker import GIVEN_UP, HORIZONS
 Floats = npt.NDArray[np.floating[Any]]
 Matrix = npt.NDArray[np.float32]
 
-RECENT_MAX = 1024
-RESERVOIR_MAX = 1024
+KEPT_MAX = 1024
+"""The latest, and as many of those before."""
+
 OPEN_MAX = 512
 """Examples that wait for their outcome; a ranking made while so many wait is not logged."""
 
@@ -57,7 +58,8 @@ class Example:
 class Examples:
     """The bounded log."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = KEPT_MAX) -> None:
+        self._kept = kept
         self.recent: deque[Example] = deque()
         self.reservoir: list[Example] = []
         self.completed = 0  # rankings resolved so far
@@ -84,16 +86,16 @@ class Examples:
         self.completed += 1
         self.candidates += len(example.rows)
         self.recent.append(example)
-        if len(self.recent) > RECENT_MAX:
+        if len(self.recent) > self._kept:
             self._keep(self.recent.popleft())
 
     def _keep(self, example: Example) -> None:
         """Reservoir sampling with a multiplicative hash for chance: the log must not depend on a clock or a seed."""
-        if len(self.reservoir) < RESERVOIR_MAX:
+        if len(self.reservoir) < self._kept:
             self.reservoir.append(example)
             return
         place = (self.completed * 0x9E3779B97F4A7C15 >> 17) % (self.completed or 1)
-        if place < RESERVOIR_MAX:
+        if place < self._kept:
             self.reservoir[place] = example
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -129,5 +131,5 @@ class Examples:
             example = Example(self, tokens[index], rows[start:end], served[start:end])
             example.distances = distances[start:end].copy()
             self.recent.append(example)
-            if len(self.recent) > RECENT_MAX:
+            if len(self.recent) > self._kept:
                 self._keep(self.recent.popleft())

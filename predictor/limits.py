@@ -21,6 +21,7 @@ class Limits:
     names: int = 3 << 16  # of directories' listings and files read, all directories together
     streams: int = 512
     groups: int = 256
+    examples: int = 1 << 10  # rankings kept to train on, the latest and as many older ones
     outstanding: int = 1 << 16  # planned things remembered, so that they are not planned twice
     plan_items: int = 2048  # answered at once
     ahead_bytes: int = 1 << 30  # planned and not used yet: replays of the past wait beyond that
@@ -29,3 +30,19 @@ class Limits:
     min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
     used_again_ns: int = 2_000_000_000  # used: is ready for at least this long
+
+
+SMALL = Limits(
+    paths=3 << 13,
+    paths_in_use=3 << 12,
+    history=1 << 14,
+    uses=1 << 13,
+    contexts=1 << 13,
+    names=1 << 14,
+    streams=64,
+    groups=64,
+    examples=1 << 6,
+    outstanding=1 << 12,
+)
+"""Where memory is dear. The last 16,000 visits are remembered, which are a few runs of a large program, and of their
+paths as many as these take."""

@@ -11,6 +11,7 @@ The network runs in NumPy here: importing torch takes longer than many mounts ha
 """
 
 import argparse
+import dataclasses
 import gc
 import logging
 import os
@@ -26,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from predictor import ranker, state
+from predictor import heap, ranker, state
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
-from predictor.limits import Limits
+from predictor.limits import SMALL, Limits
 from predictor.ranker import NetworkRanker
 from predictor.schedule import NEW_CANDIDATES, SECONDS, Schedule, TrainingChild
 
@@ -52,9 +53,10 @@ class Server:
         connection: socket.socket,
         state_dir: Path,
         limit_bytes: int,
-        training: TrainingChild,
+        training: TrainingChild | None,
         limits: Limits | None = None,
     ) -> None:
+        """Without `training` the network stays as it is, and torch is never loaded."""
         self._socket = connection
         self._state_dir = state_dir
         self._limit_bytes = limit_bytes
@@ -98,10 +100,7 @@ class Server:
             if readable and not self._receive():
                 break
             now = time.monotonic()
-            network = self._training.tick(now, self._engine.examples, is_idle=not readable)
-            if network is not None:
-                self._engine.ranker = network
-                self._announce("learned")
+            self._train(now, is_idle=not readable)
             if now >= next_scores:
                 next_scores = now + SCORES_S
                 self._send_scores()
@@ -116,8 +115,17 @@ class Server:
                 gc.collect()
             if writable or self._outgoing:
                 self._flush()
-        self._training.stop()
+        if self._training is not None:
+            self._training.stop()
         self.save()
+
+    def _train(self, now_s: float, is_idle: bool) -> None:
+        if self._training is None:
+            return
+        network = self._training.tick(now_s, self._engine.examples, is_idle)
+        if network is not None:
+            self._engine.ranker = network
+            self._announce("learned")
 
     def stop(self) -> None:
         """Ends `run` at its next turn."""
@@ -169,6 +177,9 @@ class Server:
                     self._engine.listing(path, names, types)
                 case ["outcomes", rows]:
                     self._engine.outcomes(rows)
+                case ["pressure", bool(is_pressed), bool(is_contended)]:
+                    if self._training is not None:
+                        self._training.hold(is_pressed, is_contended)
                 case ["stop"]:
                     self.stop()
                 case _:
@@ -188,19 +199,8 @@ class Server:
             self._send(["scores", [[path, score] for path, score in scores]])
 
     def _report(self) -> None:
-        self._statistics |= {
-            "training_runs": self._training.runs,
-            "training_promotions": self._training.promotions,
-            "training_seconds": self._training.seconds,
-            "loss": self._training.loss,
-        }
-        report = self._training.report
-        if report is not None:
-            self._statistics |= {
-                "loss_shadow": report.loss,
-                "loss_incumbent": report.loss_incumbent,
-                "loss_prior": report.loss_prior,
-            }
+        if self._training is not None:
+            self._statistics |= self._training.statistics()
         self._send(["statistics", {**self._statistics, **self._engine.counters}])
 
     def _announce(self, name: str) -> None:
@@ -259,14 +259,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--train-after", type=int, default=NEW_CANDIDATES, metavar="N", help="outcomes that make a training worth it"
     )
     parser.add_argument("--train-seconds", type=float, default=SECONDS, metavar="S", help="of CPU, for one training")
+    parser.add_argument("--no-training", action="store_true", help="the network stays as it is")
+    parser.add_argument("--small", action="store_true", help="remember less: 50 MB in all, instead of 512")
+    parser.add_argument("--heap-arenas", type=int, metavar="N", help="of malloc's, and what is freed is given back")
     options = parser.parse_args(arguments)
+    if options.heap_arenas is not None:
+        heap.bound(options.heap_arenas)
     os.nice(NICENESS)
     logging.basicConfig(level=logging.INFO, format="predictor: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=options.fd) as connection:
         schedule = Schedule(new_candidates=options.train_after)
-        training = TrainingChild(options.state_dir, schedule, options.train_seconds)
-        limits = Limits(ahead_bytes=options.ahead_bytes)
+        training = None if options.no_training else TrainingChild(options.state_dir, schedule, options.train_seconds)
+        limits = dataclasses.replace(SMALL if options.small else Limits(), ahead_bytes=options.ahead_bytes)
         server = Server(connection, options.state_dir, options.state_limit, training, limits)
 
         def terminate(_signal: int, _frame: FrameType | None) -> None:

@@ -4,11 +4,15 @@
 `CPU_SHARE` of a core over time. `TrainingChild` acts: it starts the trainer, watches it, and promotes what it made
 only if that beat both the weights in use and the count-ranked prior. A run that fails is waited out like one that
 succeeded.
+
+While cores are contended a running child is stopped where it is and goes on later; where memory is short it is ended,
+for it holds more of it than the mount and the predictor together.
 """
 
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +70,7 @@ class TrainingChild:
         self._child: subprocess.Popen[bytes] | None = None
         self._begun_with = (0, 0)
         self._begun_s = 0.0
+        self._is_held = self._is_paused = self._is_given_up = False
         self.runs = 0
         self.promotions = 0
         self.seconds = 0.0
@@ -77,14 +82,44 @@ class TrainingChild:
         """Starts what is due, ends what is done. A network means: use this one from now on."""
         if self._child is not None:
             return self._finish(now_s) if self._child.poll() is not None else None
+        if self._is_held:
+            return None
         if self._schedule.is_due(now_s, examples.candidates, examples.completed, is_idle):
             self._start(now_s, examples)
         return None
 
+    def hold(self, is_pressed: bool, is_contended: bool) -> None:
+        """Memory is short, cores are contended: nothing starts while either is so."""
+        self._is_held = is_pressed or is_contended
+        if self._child is None:
+            return
+        if is_pressed:
+            self._is_given_up = True
+            self._child.kill()  # even where it is paused
+        elif is_contended != self._is_paused:
+            self._is_paused = is_contended
+            self._child.send_signal(signal.SIGSTOP if is_contended else signal.SIGCONT)
+
+    def statistics(self) -> dict[str, float]:
+        """What the trainings so far took and achieved."""
+        numbers: dict[str, float] = {
+            "training_runs": self.runs,
+            "training_promotions": self.promotions,
+            "training_seconds": self.seconds,
+            "loss": self.loss,
+        }
+        if self.report is not None:
+            numbers |= {
+                "loss_shadow": self.report.loss,
+                "loss_incumbent": self.report.loss_incumbent,
+                "loss_prior": self.report.loss_prior,
+            }
+        return numbers
+
     def stop(self) -> None:
         """Ends a running child; what it made so far is lost."""
         if self._child is not None:
-            self._child.terminate()
+            self._child.kill()
             self._child.wait()
             self._child = None
 
@@ -115,11 +150,15 @@ class TrainingChild:
 
     def _finish(self, now_s: float) -> NetworkRanker | None:
         assert self._child is not None
-        status, self._child = self._child.returncode, None
+        status, self._child, self._is_paused = self._child.returncode, None, False
         self.runs += 1
         spent = min(now_s - self._begun_s, 120.0)  # a niced child took no more CPU than it took time
         self.seconds += spent
         self._schedule.ran(now_s, spent, *self._begun_with)
+        if self._is_given_up:
+            self._is_given_up = False
+            log.info("a training was ended: memory is short")
+            return None
         try:
             if status != 0:
                 raise ValueError(f"the trainer ended with status {status}")

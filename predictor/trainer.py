@@ -7,9 +7,12 @@ weights in use, and of the count-ranked prior. It decides nothing: whether the c
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +37,8 @@ PULL = 1e-4  # towards the weights it began with: few examples must not undo man
 MARGIN = 0.995  # a loss must fall by half a percent to be called better
 CPU_LIMIT_S = 60
 """The kernel ends a run that takes more than this: a broken one must not burn a core."""
+
+_PR_SET_PDEATHSIG = 1
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -127,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds to train for at most")
     options = parser.parse_args(arguments)
     os.nice(19)
+    _end_with_parent()
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
     with np.load(options.directory / EXAMPLES, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
@@ -135,6 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = json.dumps(asdict(report)).encode()
     replace(options.directory / REPORT, lambda file: file.write(text))
     return 0
+
+
+def _end_with_parent() -> None:
+    """Nobody is left behind, not even stopped, where the predictor is killed."""
+    with contextlib.suppress(AttributeError, OSError):  # another system than Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from bench.chaos.place import Daemon, Result, Task, anonymous_mib, descriptors_o
 from llmfs.block_cache import HOT_BLOCKS
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.content import FLIGHT_LIMIT_BYTES
-from llmfs.mount import PREFETCH_THREADS, REQUESTS_AT_ONCE
+from llmfs.machine_profile import DESKTOP
 from llmfs.store import PENDING_LIMIT_BYTES
 
 _MIB = 1 << 20
@@ -140,8 +140,8 @@ def _bound_mib() -> float:
     """
     stores = 2 * 2 * PENDING_LIMIT_BYTES
     hot = HOT_BLOCKS * BLOCK_BYTES
-    ahead = PREFETCH_THREADS * FLIGHT_LIMIT_BYTES
-    asked = REQUESTS_AT_ONCE * 2 * BLOCK_BYTES
+    ahead = DESKTOP.prefetch_threads * FLIGHT_LIMIT_BYTES
+    asked = DESKTOP.requests_at_once * 2 * BLOCK_BYTES
     index = _CACHE_BYTES // BLOCK_BYTES * _INDEX_BYTES
     return (stores + hot + ahead + asked + index) * 1.25 / _MIB
 

@@ -1,6 +1,7 @@
 """`llmfs mount` and `llmfs umount`."""
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ def mount(
     ] = None,
     cache_size: Annotated[
         str | None,
-        _option("--cache-size", metavar="SIZE", about="Its limit on disk, such as 500M (default: 10G)."),
+        _option("--cache-size", metavar="SIZE", about="Its limit on disk, such as 500M (default: 10G; edge: 2G)."),
     ] = None,
     consistency: Annotated[
         str | None,
@@ -57,6 +58,22 @@ def mount(
             metavar="learned|rules|off",
             about="What holds prefetching back while the source is busy (default: rules).",
         ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        _option(
+            "--profile",
+            metavar="edge|desktop|server|auto",
+            about="How much memory and how many threads it takes (default: auto, by the machine). edge: 150 MB in all.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        _option("--threads", metavar="N", about="That wait for the source; half as many prefetch (default: 32)."),
+    ] = None,
+    train: Annotated[
+        bool | None,
+        _option("--train/--no-train", about="Train the predictor's network when idle (default: but on edge)."),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -120,6 +137,9 @@ def mount(
         consistency=consistency,
         predictor=predictor,
         control=control,
+        profile=profile,
+        threads=threads,
+        train=train,
         metrics_port=metrics_port,
         web=web,
         web_address=web_address,
@@ -160,6 +180,7 @@ def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground
         def ready() -> None:
             where = show(config.source), show(config.mountpoint)
             _log.info("llmfs %s: %s is mounted at %s", llmfs.__version__, *where)
+            _log.info("its profile is %s: %s", config.profile.name, config.profile_reason)
             on_ready()
 
         _load_serve()(config, ready, reread)
@@ -181,6 +202,8 @@ def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground
 
 def _load_serve() -> Callable[[MountConfig, Callable[[], None], Callable[[], MountConfig]], None]:
     """The file system, loaded where it will run: it brings what may start threads."""
+    # NumPy's BLAS starts a thread for each core when it is loaded, which would wait for matrices that never come.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from llmfs.mount import serve
     except ImportError as error:

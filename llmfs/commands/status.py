@@ -109,6 +109,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
+        ("profile", _profile(table(says, "profile"))),
         ("predictor", _predictor(says)),
         ("control", _control(table(says, "control"))),
         ("source", _source(table(says, "source_calls"))),
@@ -185,6 +186,12 @@ def _pinned(figures: Mapping[str, Any]) -> str:
     return f"{number(figures, 'files'):,.0f} files ({format_size(number(figures, 'bytes'))}): {named}"
 
 
+def _profile(figures: Mapping[str, Any]) -> str:
+    """The bounds of memory and threads that it goes by, and why these."""
+    facts = [one_line(str(figures[key])) for key in ("name", "reason") if figures.get(key)]
+    return ", ".join(facts)
+
+
 def _predictor(says: Mapping[str, Any]) -> str:
     kind, state = says.get("predictor"), says.get("predictor_state")
     return one_line(": ".join(str(each) for each in (kind, state if state != kind else None) if each))
@@ -195,7 +202,11 @@ def _control(figures: Mapping[str, Any]) -> str:
     if not figures:
         return ""
     words = f"{one_line(str(figures.get('controller', '')))}: {one_line(str(figures.get('arm', '')))}"
-    return f"{words}, {number(figures, 'changes'):,.0f} changes"
+    words += f", {number(figures, 'changes'):,.0f} changes"
+    short = figures.get("short_of")
+    if isinstance(short, list) and short:
+        words += f", stepping back: short of {one_line(' and '.join(map(str, short)))}"
+    return words
 
 
 def _source(figures: Mapping[str, Any]) -> str:

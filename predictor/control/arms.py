@@ -31,6 +31,16 @@ CAREFUL = len(ARMS) - 1
 """The arm that fetches the least."""
 
 
+CONTENDED = SCORES + 1
+"""For cores that are contended: what is likely, four at a time. A fetch takes the core that a program waits for; one
+that is used in the end would have taken it anyway."""
+
+
+def no_bolder(arm: int, than: int) -> int:
+    """The arm, with the depth and the score of the other one where those are the more careful ones."""
+    return arm_of(max(arm // SCORES, than // SCORES), max(arm % SCORES, than % SCORES))
+
+
 def arm_of(depth: int, score: int) -> int:
     """The number of an arm, of the nearest where there is none."""
     return SCORES * min(max(depth, 0), DEPTHS - 1) + min(max(score, 0), SCORES - 1)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from predictor.control.arms import ARMS, CAREFUL, SAFE
+from predictor.control.arms import ARMS, CAREFUL, CONTENDED, SAFE, no_bolder
 from predictor.control.state import Observer, Reading, Row
 
 DECIDE_S = 1.0
@@ -58,8 +58,12 @@ class Steering:
         self._idle = 0
         self._reads = -1
 
-    def look(self, reading: Reading, is_pressed: bool = False) -> Decision:
-        """A new reading: what arm is on from now. `is_pressed`: memory is short, so that the careful arm is."""
+    def look(self, reading: Reading, is_pressed: bool = False, is_contended: bool = False) -> Decision:
+        """A new reading: what arm is on from now. `is_pressed`: memory is short, so that the careful arm is.
+
+        `is_contended`: cores are, so that no arm is on that is bolder than the contended one.
+        """
+        floor = CONTENDED if is_contended else SAFE
         row = self.observer.row(reading, self.arm)
         self._idle = self._idle + 1 if reading.reads == self._reads else 0
         self._reads = reading.reads
@@ -67,13 +71,15 @@ class Steering:
         if is_pressed:
             return self._decide(CAREFUL, row, True)
         if row is None or not np.isfinite(row).all() or self._idle >= IDLE:
-            return self._decide(SAFE, row, True)
+            return self._decide(floor, row, True)
         wanted = self.controller.choose(row, self.observer, self.arm)
         if not 0 <= wanted < len(ARMS):
-            return self._decide(SAFE, row, True)
+            return self._decide(floor, row, True)
+        wanted = no_bolder(wanted, floor)
         self._times = self._times + 1 if wanted == self._wanted else 1
         self._wanted = wanted
-        return self._decide(wanted, row, self._times >= self._agreeing and self._held >= self._dwell)
+        is_settled = self._times >= self._agreeing and self._held >= self._dwell
+        return self._decide(wanted, row, is_settled or no_bolder(self.arm, floor) != self.arm)
 
     def _decide(self, wanted: int, row: Row | None, is_due: bool) -> Decision:
         was_changed = is_due and wanted != self.arm

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from llmfs.config import Consistency, LogLevel, Predictor
 from llmfs.errors import UsageError
+from llmfs.machine_profile import DESKTOP, EDGE, Machine, Profile
 from llmfs.policy.rules import Do, Rule
 from llmfs.settings import (
     Settings,
@@ -64,7 +65,8 @@ def test_what_is_printed_is_read_back_to_a_digit(size_bytes: int) -> None:
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache")
-    config = mount_config(SOURCE, Path("/mnt/fast"), Settings())
+    config = mount_config(SOURCE, Path("/mnt/fast"), Settings(), lambda: Machine(16 << 30, 8))
+    assert config.profile == DESKTOP
     assert config.cache_size_bytes == 10 << 30
     assert config.consistency is Consistency.CLOSE_TO_OPEN
     assert config.predictor is Predictor.LEARNED
@@ -239,3 +241,27 @@ def test_the_page_is_on_loopback_unless_another_address_is_named() -> None:
 def test_options_that_are_wrong(option: str) -> None:
     with pytest.raises(UsageError, match="-o "):
         read_options([option])
+
+
+def test_what_is_said_wins_over_the_profile(tmp_path: Path) -> None:
+    file = tmp_path / "llmfs.toml"
+    file.write_text("[mount]\nprofile = 'edge'\nthreads = 6\ntrain = true\n")
+    of_the_file = read_file(str(file), SOURCE)
+    config = mount_config(SOURCE, Path("/mnt/fast"), of_the_file)
+    assert config.profile.name is Profile.EDGE and config.profile_reason == "asked for"
+    assert config.cache_size_bytes == EDGE.cache_size_bytes
+    assert (config.profile.demand_threads, config.profile.prefetch_threads, config.profile.trains) == (6, 3, True)
+    assert config.profile.idle_inodes == EDGE.idle_inodes
+    said = read_options(["cache-size=3G,threads=1,no-train"]).over(of_the_file)
+    config = mount_config(SOURCE, Path("/mnt/fast"), said)
+    assert config.cache_size_bytes == 3 << 30
+    assert (config.profile.demand_threads, config.profile.prefetch_threads, config.profile.trains) == (1, 1, False)
+    assert mount_config(SOURCE, Path("/mnt/fast"), Settings(profile="desktop").over(said)).profile.hot_blocks == 128
+
+
+@pytest.mark.parametrize(
+    "said", [Settings(profile="pocket"), Settings(threads=0), Settings(threads=257), Settings(threads=-1)]
+)
+def test_no_such_profile_nor_number_of_threads(said: Settings) -> None:
+    with pytest.raises(UsageError, match=r"--profile takes one of auto, edge|--threads takes 1 to"):
+        mount_config(SOURCE, Path("/mnt/fast"), said)

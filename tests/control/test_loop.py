@@ -49,11 +49,11 @@ def test_the_reading_is_what_was_counted() -> None:
 
 def test_an_arm_is_told_once_it_is_in_force() -> None:
     metrics, told = Metrics(), list[Arm]()
-    loop = ControlLoop(Wants(4), metrics, told.append, lambda: _busy(metrics), ())
+    loop = ControlLoop(Wants(4), metrics, told.append, lambda: _busy(metrics), (), ())
     for second in range(6):
         loop.look(float(second))
     assert told == [ARMS[4]]
-    assert loop.described() == {"controller": "wants", "arm": ARMS[4].name, "changes": 1}
+    assert loop.described() == {"controller": "wants", "arm": ARMS[4].name, "changes": 1, "short_of": []}
 
 
 async def _run(loop: ControlLoop, seconds: float) -> None:
@@ -63,7 +63,7 @@ async def _run(loop: ControlLoop, seconds: float) -> None:
 
 def test_a_controller_that_fails_leaves_the_safe_arm(caplog: pytest.LogCaptureFixture) -> None:
     metrics, told = Metrics(), list[Arm]()
-    loop = ControlLoop(Wants(4, fails_at=6), metrics, told.append, lambda: _busy(metrics), ())
+    loop = ControlLoop(Wants(4, fails_at=6), metrics, told.append, lambda: _busy(metrics), (), ())
     trio.run(_run, loop, 20 * DECIDE_S, clock=trio.testing.MockClock(autojump_threshold=0))
     assert told == [ARMS[4], ARMS[SAFE]]
     assert metrics.faults["control"]._value.get() == 1

@@ -18,8 +18,11 @@ def weights() -> Weights:
     return made | {"scale": np.ones(len(FEATURES), np.float32)}
 
 
-def test_surprise_is_that_of_torch(weights: Weights) -> None:
+@pytest.mark.parametrize("whose", ["shipped", "random"])
+def test_surprise_is_that_of_torch(weights: Weights, whose: str) -> None:
     torch = pytest.importorskip("torch")
+    if whose == "shipped":
+        weights = model.load(model.SHIPPED).weights
     from predictor.guard.training import _Next
 
     net = _Next()

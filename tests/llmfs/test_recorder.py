@@ -89,11 +89,7 @@ def test_renamed_directory_gives_what_is_below_it_other_paths() -> None:
     in_trio(test)
 
 
-def test_files_without_end_take_bounded_memory_and_get_numbers_that_their_reader_knows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("llmfs.recorder._PATHS_MAX", 100)
-
+def test_files_without_end_take_bounded_memory_and_get_numbers_that_their_reader_knows() -> None:
     def test() -> None:
         names: dict[int, tuple[int, bytes]] = {}
         resolved: list[bytes] = []
@@ -107,7 +103,7 @@ def test_files_without_end_take_bounded_memory_and_get_numbers_that_their_reader
                 assert names[number][0] in names
                 resolved.append(names[number][1])
 
-        recorder = Recorder(take)
+        recorder = Recorder(take, paths_in_use=134)
         directory = inode(2, (inode(ROOT_ID, None), b"d"))
         used = [b"%d" % (number if number % 3 else 0) for number in range(1000)]
         for name in used:

@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 from llmfs import store as module
-from llmfs.store import FAULTS_BEFORE_DOWN, Key, Store
+from llmfs.store import FAULTS_BEFORE_DOWN, Bounds, Key, Store
 
 LIMIT = 4 << 20
 
@@ -25,9 +25,9 @@ class Stores:
         self.lost: list[Key] = []
         self._open: list[Store] = []
 
-    def open(self, expendable: tuple[str, ...] = (), limit: int = LIMIT) -> Store:
+    def open(self, expendable: tuple[str, ...] = (), limit: int = LIMIT, bounds: Bounds | None = None) -> Store:
         store = Store(
-            str(self.path), ("a", "b"), limit, self._fault, self.lost.extend, expendable=expendable, indexed="a"
+            str(self.path), ("a", "b"), limit, self._fault, self.lost.extend, expendable, indexed="a", bounds=bounds
         )
         self._open.append(store)
         return store
@@ -197,14 +197,11 @@ def test_expendable_tables_are_emptied_when_full_and_the_others_stay(stores: Sto
     assert stores.open(expendable=("a",)).get("a", b"new") == b"fits again"
 
 
-def test_value_that_finds_no_room_takes_its_predecessor_with_it(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_value_that_finds_no_room_takes_its_predecessor_with_it(stores: Stores) -> None:
     store = stores.open()
     store.put("a", b"k", b"old")
     stores.close()
-    store = stores.open()
-    monkeypatch.setattr(module, "PENDING_LIMIT_BYTES", 10)
+    store = stores.open(bounds=Bounds(pending_bytes=10))
     assert not store.put("a", b"k", b"new, and too long to wait")
     assert store.get("a", b"k") is None
     stores.close()
@@ -374,3 +371,38 @@ def test_closing_on_a_slow_disk_keeps_nothing_older(stores: Stores, monkeypatch:
     store = stores.open()
     assert (store.get("a", b"k"), store.get("a", b"other")) == (None, b"kept")
     assert stores.faults == 0
+
+
+def _mapped_bytes(path: Path) -> int:
+    """Of the data file, what is resident in this process."""
+    mapped, is_ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.split()[0][-1] != ":":
+            is_ours = line.endswith(f"{path}/data.mdb")
+        elif is_ours and line.startswith("Rss:"):
+            mapped += int(line.split()[1]) * 1024
+    return mapped
+
+
+@pytest.mark.parametrize("bound", [None, 2 << 20])
+def test_the_map_is_let_go_of_where_it_is_bounded(tmp_path: Path, bound: int | None) -> None:
+    values = {b"%d" % number: os.urandom(100_000) for number in range(200)}
+    store = Store(str(tmp_path), ("a",), 64 << 20, indexed="a", bounds=Bounds(32 << 20, bound))
+    for key, value in values.items():
+        assert store.put("a", key, value)
+    store.close()
+    store = Store(str(tmp_path), ("a",), 64 << 20, indexed="a", bounds=Bounds(32 << 20, bound))
+    most = 0
+    for key, value in values.items():
+        assert store.get("a", key) == value
+        most = max(most, _mapped_bytes(tmp_path))
+    assert sum(1 for _ in store.index()) == len(values)
+    store.close()
+    assert most > 15 << 20 if bound is None else most <= bound + (1 << 20)
+
+
+def test_what_waits_is_bounded(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), ("a",), 4 << 20, bounds=Bounds(pending_bytes=1000))
+    assert store.put("a", b"k", b"v" * 900)
+    assert not store.put("a", b"l", b"v" * 2000)
+    store.close()

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from bench.slowdir import SlowDir
+from llmfs.pressure import TOLD_IN
 from tests.conftest import detach, mounts_below
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,7 +135,13 @@ class World:
         return done.stdout
 
     def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(self.root / "xdg"), **(more or {})}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "XDG_CACHE_HOME": str(self.root / "xdg"),
+            TOLD_IN: str(self.root / "pressure"),  # nothing is there: how busy the machine is changes no test
+            **(more or {}),
+        }
 
     def slow_source(self, latency_s: float = 0.001, **options: Any) -> Path:
         """A slow directory over the backing one."""

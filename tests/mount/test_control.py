@@ -6,7 +6,7 @@ from tests.mount.test_metrics import samples
 
 def test_rules_steer_unless_told_otherwise(world: World) -> None:
     m = world.mount("--metrics-port", "0", "--log-level", "debug")
-    assert m.status()["control"] == {"controller": "rules", "arm": "deep-any", "changes": 0}
+    assert m.status()["control"] == {"controller": "rules", "arm": "deep-any", "changes": 0, "short_of": []}
     decisions = ("llmfs_control_decisions_total", ())
     eventually(lambda: samples(m)[decisions] >= 2, 20, "two looks")
     assert samples(m)["llmfs_control_arm", (("arm", "deep-any"),)] == 1
@@ -23,3 +23,20 @@ def test_without_weights_the_rules_steer(world: World) -> None:
     world.expect_complaint("no weights for the learned controller")
     m = world.mount("--control", "learned")
     assert m.status()["control"]["controller"] in ("rules", "learned")
+
+
+def test_where_cores_are_contended_prefetching_steps_back_and_says_so(world: World) -> None:
+    m = world.mount("--metrics-port", "0")
+    (world.root / "pressure").mkdir()
+    file = world.root / "pressure" / "cpu"
+    file.write_text("some avg10=80.00 avg60=40.00 avg300=10.00 total=1\n")
+    eventually(lambda: m.status()["control"]["short_of"] == ["cores"], 20, "that it steps back")
+    assert m.status()["control"]["arm"] == "middle-likely"
+    assert samples(m)["llmfs_backs_off", (("resource", "cpu"),)] == 1
+    assert "stepping back: short of cores" in world.llmfs("status", m.path)
+    file.write_text("some avg10=30.00 avg60=40.00 avg300=10.00 total=1\n")
+    eventually(lambda: samples(m)["llmfs_pressure_percent", (("resource", "cpu"),)] == 30, 20, "another look")
+    assert m.status()["control"]["short_of"] == ["cores"]  # not calm yet
+    file.write_text("some avg10=0.00 avg60=40.00 avg300=10.00 total=1\n")
+    eventually(lambda: m.status()["control"]["short_of"] == [], 20, "that it goes on")
+    eventually(lambda: m.status()["control"]["arm"] == "deep-any", 20, "the arm of before")

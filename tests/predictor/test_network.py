@@ -44,8 +44,9 @@ def pattern(examples: int = 300, seed: int = 0) -> Arrays:
     }
 
 
-def test_numpy_and_torch_agree() -> None:
-    weights = random_weights()
+@pytest.mark.parametrize("whose", ["shipped", "random"])
+def test_numpy_and_torch_agree(whose: str) -> None:
+    weights = ranker.load_weights(ranker.SHIPPED) if whose == "shipped" else random_weights()
     chance = np.random.default_rng(1)
     tokens = chance.normal(size=(TOKENS, TOKEN_FEATURES)).astype(np.float32)
     rows = chance.normal(size=(64, CANDIDATE_FEATURES)).astype(np.float32)

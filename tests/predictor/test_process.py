@@ -209,3 +209,22 @@ def test_a_mount_s_own_network_comes_before_the_shipped_one_and_a_damaged_one_is
     shipped.write_bytes(b"nonsense")
     assert network_in(tmp_path, shipped) == (None, "rules")
     assert shipped.exists()
+
+
+def test_a_small_one_that_does_not_train_plans_and_takes_any_state(tmp_path: Path, peers: list[Peer]) -> None:
+    large = start(peers, tmp_path)
+    run(large)
+    large.send(["stop"])
+    assert large.process.wait(PATIENCE_S) == 0
+    small = start(peers, tmp_path, "--small", "--no-training", "--heap-arenas", "1", "--train-after", "1")
+    small.send(["pressure", True, False])  # there is nothing to hold
+    assert covered(run(small, accesses=60, tgid=9), wanted()) > 0.8
+    maps = Path(f"/proc/{small.process.pid}/maps").read_text()
+    assert "torch" not in maps and "numpy" in maps
+    assert not _children(small.process.pid)
+    small.send(["stop"])
+    assert small.process.wait(PATIENCE_S) == 0
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -1,6 +1,10 @@
 """When training runs, and what becomes of its result."""
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,3 +79,65 @@ def test_a_report_that_is_none_is_survived(tmp_path: Path) -> None:
     child = TrainingChild(tmp_path)
     child._child = Done(0)  # type: ignore[assignment]
     assert child.tick(5.0, Examples(), is_idle=True) is None
+
+
+class Training:
+    """A child that would run for a minute, held as the mount says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.child = TrainingChild(directory)
+        self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        self.child._child = self.process
+
+    def state(self) -> str:
+        """As proc_pid_stat(5) has it: T is stopped."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1][0]
+
+    def comes_to(self, *states: str) -> bool:
+        return any(self.state() in states or time.sleep(0.01) for _ in range(1000))
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[Training]:
+    training = Training(tmp_path)
+    yield training
+    training.process.kill()
+    training.process.wait()
+
+
+def test_training_pauses_while_cores_are_contended(training: Training) -> None:
+    training.child.hold(False, True)
+    assert training.comes_to("T")
+    assert training.child.tick(1.0, Examples(), is_idle=True) is None
+    training.child.hold(False, False)
+    assert training.comes_to("S", "R")
+
+
+def test_a_paused_training_can_be_ended(training: Training) -> None:
+    training.child.hold(False, True)
+    assert training.comes_to("T")
+    training.child.stop()
+    assert training.process.returncode is not None
+
+
+def test_training_ends_where_memory_is_short_and_that_is_no_fault(
+    training: Training, caplog: pytest.LogCaptureFixture
+) -> None:
+    training.child.hold(True, False)
+    training.process.wait(10)
+    assert training.child.tick(1.0, Examples(), is_idle=True) is None
+    assert training.child.runs == 1 and not caplog.records
+
+
+def test_nothing_is_trained_while_the_machine_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[float] = []
+    child = TrainingChild(tmp_path)
+    monkeypatch.setattr(child, "_start", lambda now_s, examples: started.append(now_s))
+    examples = Examples()
+    examples.candidates, examples.completed = ENOUGH
+    child.hold(False, True)
+    child.tick(1.0, examples, is_idle=True)
+    assert not started
+    child.hold(False, False)
+    child.tick(2.0, examples, is_idle=True)
+    assert started == [2.0]
