@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -46,6 +47,7 @@ SMALL_CACHE = "16M"
 PJDFSTESTS_AT_ONCE = 6  # they mostly sleep, for timestamps to differ
 FILE_TIMEOUT_S = 600.0
 RUN_TIMEOUT_S = 300.0
+SAID_LINES = 60
 SHOWN_FAILURES = 20
 
 FSX_MODES = {
@@ -264,19 +266,30 @@ def _empty(directory: Path) -> None:
 
 
 def _succeeds(command: Sequence[str | Path], directory: Path, fine: Sequence[int] = (0,)) -> bool:
-    """Runs it in `directory`; whether it ended, and well."""
+    """Runs it in `directory`; whether it ended, and well. If not, how it ended and what it said last goes to stderr."""
+    words = [os.fspath(word) for word in command]
     try:
         done = subprocess.run(
-            [os.fspath(word) for word in command],
+            words,
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             timeout=RUN_TIMEOUT_S,
             check=False,
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as expired:
+        _tell(words, f"did not end within {RUN_TIMEOUT_S:g} s", expired.output)
         return False
-    return done.returncode in fine
+    if done.returncode not in fine:
+        _tell(words, f"ended with {done.returncode}", done.stdout)
+        return False
+    return True
+
+
+def _tell(words: Sequence[str], how: str, output: bytes | None) -> None:
+    said = (output or b"").decode(errors="replace").splitlines()[-SAID_LINES:]
+    print("\n    ".join([f"{shlex.join(words)} {how}:", *said]), file=sys.stderr, flush=True)
 
 
 def _outcome(results: Mapping[str, bool]) -> Outcome:
