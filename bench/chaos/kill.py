@@ -12,6 +12,7 @@ from bench.conformance import compare
 
 _LOAD_S = (0.05, 1.2)  # how long they write before the daemon is killed
 _BACK_S = 60.0  # a predictor that dies often is started again after half a minute
+_SERVES = ("rules", "pretrained", "learned")  # a predictor that is there, whatever it knows
 
 
 def kill_mount(task: Task) -> Result:
@@ -85,7 +86,7 @@ def kill_predictor(task: Task) -> Result:
                 _comes_back(daemon, helper)
                 longest_s = max(longest_s, time.monotonic() - began_s)
                 result.check(reader.is_running, "the reader has ended")
-            serves = wait_for(lambda: daemon.status()["predictor_state"] in ("rules", "learned"), _BACK_S)
+            serves = wait_for(lambda: daemon.status()["predictor_state"] in _SERVES, _BACK_S)
             result.check(serves, f"the predictor is {daemon.status()['predictor_state']} at the end")
             complaint = reader.stop()
             result.check(not complaint, complaint)

@@ -31,7 +31,7 @@ def quickly(name: str, directory: Path) -> Result:
 
 @needs_fuse
 @pytest.mark.usefixtures("_slowdir_works")
-@pytest.mark.parametrize("name", ["kill-mount", "memory"])
+@pytest.mark.parametrize("name", ["kill-mount", "kill-predictor", "memory"])
 def test_mount_over_a_slow_source_bears_it(name: str, tmp_path: Path) -> None:
     assert quickly(name, tmp_path).failures == []
 
