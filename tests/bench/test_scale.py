@@ -9,6 +9,7 @@ import pytest
 from bench import scale
 from bench.report import Progress
 from predictor.engine import Engine
+from predictor.limits import Limits
 
 
 def test_the_flood_never_repeats_a_file_and_has_directories_of_all_sizes() -> None:
@@ -19,9 +20,8 @@ def test_the_flood_never_repeats_a_file_and_has_directories_of_all_sizes() -> No
     assert len(set(files)) == len(files) and len({directory for directory, _ in directories}) == 600
 
 
-def test_paths_are_numbered_anew_and_the_engine_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "PATHS_IN_USE", 100)
-    engine = Engine()
+def test_paths_are_numbered_anew_and_the_engine_follows() -> None:
+    engine = Engine(limits=Limits(paths_in_use=100))
     measurement = scale.Measurement(engine, 2000, seed=1)
     assert sum(measurement.pass_by(2000)) == 2000
     assert engine.counters["unknown"] == 0
