@@ -19,7 +19,7 @@ _MIB = 1 << 20
 _GIB = 1 << 30
 
 SMALL_BYTES = 2 * _GIB
-"""Less than that is an edge machine: a desktop's 300-500 MB would be a quarter of it."""
+"""Less than that is an edge machine: a desktop's 250-500 MB would be a quarter of it."""
 
 SMALL_SINGLE_CORE_BYTES = 4 * _GIB
 """Likewise with one core, which a training would take from programs."""
@@ -71,8 +71,8 @@ DESKTOP = MachineProfile()
 EDGE = MachineProfile(
     name=Profile.EDGE,
     cache_size_bytes=2 * _GIB,
-    demand_threads=8,
-    prefetch_threads=4,
+    demand_threads=16,
+    prefetch_threads=16,
     requests_at_once=32,
     descriptors=2048,
     idle_inodes=1024,

@@ -35,7 +35,7 @@ class Limits:
 SMALL = Limits(
     paths=3 << 13,
     paths_in_use=3 << 12,
-    history=1 << 14,
+    history=1 << 15,
     uses=1 << 13,
     contexts=1 << 13,
     names=1 << 14,
@@ -44,5 +44,5 @@ SMALL = Limits(
     examples=1 << 6,
     outstanding=1 << 12,
 )
-"""Where memory is dear. The last 16,000 visits are remembered, which are a few runs of a large program, and of their
-paths as many as these take."""
+"""Where memory is dear. The last 32,000 visits are remembered: one run of `import torch` takes more than 16,000. Of
+their paths as many are as these take."""

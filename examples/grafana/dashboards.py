@@ -132,6 +132,11 @@ def total(metric: str, by: str = "") -> str:
     return f"sum{f' by ({by})' if by else ''} ({metric}{{{MOUNT}}})"
 
 
+def most(metric: str, by: str) -> str:
+    """The highest of a gauge over the chosen mounts."""
+    return f"max by ({by}) ({metric}{{{MOUNT}}})"
+
+
 def increase(metric: str, by: str) -> str:
     """How much a counter grew over the time shown."""
     return f"sum by ({by}) (increase({metric}{{{MOUNT}}}[$__range]))"
@@ -515,6 +520,7 @@ DETAILS = (
                     Query(total("llmfs_cache_blocks"), "blocks"),
                     Query(total("llmfs_inodes"), "inodes"),
                     Query(total("llmfs_open_handles"), "open"),
+                    Query(rate("llmfs_names_given_back_total"), "that the kernel is asked to forget, a second"),
                 ),
             ),
             Panel(
@@ -596,6 +602,15 @@ DETAILS = (
                     Query(rate("llmfs_control_changes_total", "arm"), "to {{arm}}"),
                 ),
             ),
+            Panel(
+                "Pressure",
+                "How much of the time some task waited for memory, or for a core; 100 beside it: we step back for it.",
+                "percent",
+                (
+                    Query(most("llmfs_pressure_percent", "resource"), "{{resource}}"),
+                    Query(f"100 * {most('llmfs_backs_off', 'resource')}", "steps back: {{resource}}"),
+                ),
+            ),
         ),
     ),
     Row(
@@ -675,7 +690,15 @@ DETAILS = (
     Row(
         "The mounts",
         5,
-        (Table("Mounts", "Version, source and mount point.", "none", (Query(f"llmfs_info{{{MOUNT}}}"),)),),
+        (
+            Table("Mounts", "Version, source and mount point.", "none", (Query(f"llmfs_info{{{MOUNT}}}"),)),
+            Table(
+                "Machine profiles",
+                "Which bounds of memory and threads each goes by, and why.",
+                "none",
+                (Query(f"llmfs_machine_profile_info{{{MOUNT}}}"),),
+            ),
+        ),
     ),
 )
 
