@@ -436,6 +436,8 @@ class Operations(pyfuse3.Operations):
         handle = self._opened(node, ctx)
         handle.fd = fd
         node.writers += 1
+        with trio.CancelScope(shield=True):  # the file may have been there: something may be on its way to it
+            await self._pusher.settle(node)
         handle.appends = trio.Lock() if flags & os.O_APPEND else None
         keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
