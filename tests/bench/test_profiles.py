@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,33 @@ from bench import profiles
 from bench.profiles import main
 from predictor.limits import SMALL
 
+FILES = 120
 
-def _run(tmp_path: Path) -> tuple[int, dict[str, dict[str, dict[str, float]]]]:
-    output = tmp_path / "profiles.json"
-    status = main(["synthetic:shuffled", "--cache", "1G", "--output", str(output)])
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A program that reads the same files in an order that only the past can tell."""
+    order = random.Random(1).sample(range(FILES), FILES)
+    rows = [
+        f"{1000 + position * 0.01:.3f},{op},7,app,/data/{number * 7919 % 1000:x}/{number:x},20000,0"
+        for position, number in enumerate(order)
+        for op in ("OPEN", "READ")
+    ]
+    path = tmp_path / "trace.csv"
+    path.write_text("\n".join(["ts,op,pid,comm,path,size,offset", *rows, ""]))
+    return path
+
+
+def _run(trace: Path) -> tuple[int, dict[str, dict[str, dict[str, float]]]]:
+    output = trace.with_name("profiles.json")
+    status = main([str(trace), "--cache", "1G", "--output", str(output)])
     found = json.loads(output.read_text())
     assert found["is_within"] == (status == 0)
     return status, {run["run"]: run for run in found["runs"]}
 
 
-def test_both_profiles_are_replayed_twice_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, runs = _run(tmp_path)
+def test_both_profiles_are_replayed_twice_and_compared(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, runs = _run(trace)
     assert status == 0
     first, second = runs.values()
     assert first["edge"]["events"] == first["desktop"]["events"] > 0
@@ -28,9 +45,9 @@ def test_both_profiles_are_replayed_twice_and_compared(tmp_path: Path, capsys: p
     assert "edge 1G" in capsys.readouterr().out
 
 
-def test_a_history_that_is_too_short_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_history_that_is_too_short_is_found_out(trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "SMALL", dataclasses.replace(SMALL, history=16, names=16, contexts=2))
-    status, runs = _run(tmp_path)
+    status, runs = _run(trace)
     assert status == 1
     second = list(runs.values())[1]
     assert second["edge"]["hit_ratio"] < second["desktop"]["hit_ratio"] - 0.01
