@@ -166,7 +166,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench.profiles", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("traces", nargs="+", metavar="TRACE", help="as bench.replay takes them")
-    parser.add_argument("--cache", metavar="SIZE", help="for both (default: 10 GiB for desktop, 2 GiB for edge)")
+    parser.add_argument("--cache", metavar="SIZE", help="for both (default: what each profile has)")
     parser.add_argument("--latency-ms", type=float, default=2.0, help="the median of a request (default: 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("out/profiles.json"))

@@ -43,7 +43,7 @@ class MachineProfile:
     """The bounds of one mount. Their defaults are the desktop's."""
 
     name: Profile = Profile.DESKTOP
-    cache_size_bytes: int = 10 * _GIB  # on disk; a block of it takes 300 bytes of memory for its key
+    cache_size_bytes: int = 10 * _GIB  # on disk, which is no profile's to save; full, its index takes 15 MB of memory
 
     demand_threads: int = 32
     prefetch_threads: int = 16
@@ -70,13 +70,12 @@ DESKTOP = MachineProfile()
 
 EDGE = MachineProfile(
     name=Profile.EDGE,
-    cache_size_bytes=2 * _GIB,
     demand_threads=16,
     prefetch_threads=16,
     requests_at_once=32,
     descriptors=2048,
-    idle_inodes=1024,
-    held_inodes=8000,
+    idle_inodes=512,
+    held_inodes=5000,
     hot_blocks=32,
     write_behind_bytes=8 * _MIB,
     mapped_bytes=4 * _MIB,

@@ -37,7 +37,7 @@ def mount(
     ] = None,
     cache_size: Annotated[
         str | None,
-        _option("--cache-size", metavar="SIZE", about="Its limit on disk, such as 500M (default: 10G; edge: 2G)."),
+        _option("--cache-size", metavar="SIZE", about="Its limit on disk, such as 500M (default: 10G)."),
     ] = None,
     consistency: Annotated[
         str | None,
