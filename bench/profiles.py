@@ -29,7 +29,7 @@ from llmfs.budget import Budget
 from llmfs.machine_profile import DESKTOP, EDGE, MachineProfile
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
-from llmfs.settings import format_size, parse_size
+from llmfs.settings import DEFAULT_CACHE_SIZE, parse_size
 from predictor import experience, ranker
 from predictor.engine import Engine
 from predictor.limits import SMALL, Limits
@@ -77,11 +77,9 @@ def replay(runs: Sequence[Workload], profile: MachineProfile, cache_bytes: int, 
     return outcomes
 
 
-def compare(name: str, runs: Sequence[Workload], cache: str | None, model: Model) -> list[Comparison]:
-    """Each run under both profiles. `cache`: the size for both, else each has its own."""
-    found = {
-        each.name: replay(runs, each, parse_size(cache) if cache else each.cache_size_bytes, model) for each in COMPARED
-    }
+def compare(name: str, runs: Sequence[Workload], cache: str, model: Model) -> list[Comparison]:
+    """Each run under both profiles, with a cache of the size that `cache` says."""
+    found = {each.name: replay(runs, each, parse_size(cache), model) for each in COMPARED}
     return [
         Comparison(f"{name}{number + 1}", {profile: outcomes[number] for profile, outcomes in found.items()})
         for number in range(len(runs))
@@ -131,10 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if is_within else 1
 
 
-def _show(progress: Progress, comparisons: Sequence[Comparison], cache: str | None) -> None:
-    sizes = ", ".join(f"{each.name} {cache or format_size(each.cache_size_bytes)}" for each in COMPARED)
+def _show(progress: Progress, comparisons: Sequence[Comparison], cache: str) -> None:
     progress.table(
-        f"hit ratio of blocks and of names, and seconds of stall (cache: {sizes})",
+        f"hit ratio of blocks and of names, and seconds of stall (cache of desktop and edge {cache})",
         ("run", "desktop", "edge", "difference", "names", "edge", "stall", "edge", ""),
         [
             (
@@ -166,7 +163,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench.profiles", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("traces", nargs="+", metavar="TRACE", help="as bench.replay takes them")
-    parser.add_argument("--cache", metavar="SIZE", help="for both (default: what each profile has)")
+    parser.add_argument("--cache", metavar="SIZE", default=DEFAULT_CACHE_SIZE, help="for both (default: %(default)s)")
     parser.add_argument("--latency-ms", type=float, default=2.0, help="the median of a request (default: 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("out/profiles.json"))

@@ -152,12 +152,11 @@ def _free_space(root: Path | None) -> Finding:
         return Finding(
             "cache space", Verdict.ADVICE, f"{show(existing)} is not writable", "llmfs mount --cache-dir DIR"
         )
-    default_bytes = settings.default_cache_size_bytes()
-    if free < default_bytes:
+    if free < settings.parse_size(settings.DEFAULT_CACHE_SIZE):
         return Finding(
             "cache space",
             Verdict.ADVICE,
-            f"{found}, the default limit is {settings.format_size(default_bytes)}",
+            f"{found}, the default limit is {settings.DEFAULT_CACHE_SIZE}",
             "llmfs mount --cache-size SIZE (or --cache-dir DIR on another disk)",
         )
     return Finding("cache space", Verdict.GOOD, found)

@@ -1,4 +1,4 @@
-"""How much of a machine a mount takes: profiles, and which one fits the machine that we are on.
+"""How much memory and how many threads a mount takes: profiles, and which one fits the machine that we are on.
 
 A *machine profile* is a table of bounds: one for each pool, queue and set of threads of a mount and its predictor.
 It has nothing to do with `llmfs profile`, which records what programs read (`profile.py`).
@@ -43,8 +43,6 @@ class MachineProfile:
     """The bounds of one mount. Their defaults are the desktop's."""
 
     name: Profile = Profile.DESKTOP
-    cache_size_bytes: int = 10 * _GIB  # on disk, which is no profile's to save; full, its index takes 15 MB of memory
-
     demand_threads: int = 32
     prefetch_threads: int = 16
     requests_at_once: int = 256

@@ -28,6 +28,7 @@ from llmfs.machine_profile import Machine, Profile, adjusted, fitting
 from llmfs.policies import read_policies
 from llmfs.policy.rules import Rule
 
+DEFAULT_CACHE_SIZE = "10G"
 MINIMUM_CACHE_SIZE_BYTES = 16 << 20
 """128 blocks of 128 KiB: with fewer, one sequential reader's read-ahead displaces itself."""
 _MAXIMUM_SIZE_BYTES = (1 << 63) - 1
@@ -88,7 +89,7 @@ def mount_config(
     if settings.threads is not None and not 1 <= settings.threads <= THREADS_AT_MOST:
         raise UsageError(f"{settings.threads} is no number of threads: --threads takes 1 to {THREADS_AT_MOST}")
     profile = adjusted(fits.profile, settings.threads, settings.train)
-    size_bytes = profile.cache_size_bytes if settings.cache_size is None else parse_size(settings.cache_size)
+    size_bytes = parse_size(DEFAULT_CACHE_SIZE if settings.cache_size is None else settings.cache_size)
     if size_bytes < MINIMUM_CACHE_SIZE_BYTES:
         raise UsageError(
             f"a cache of {format_size(size_bytes)} is too small:"
@@ -125,11 +126,6 @@ def mount_config(
         fuse_options=settings.fuse_options,
         policies=settings.policies,
     )
-
-
-def default_cache_size_bytes() -> int:
-    """The limit of a cache on this machine, where nobody says otherwise."""
-    return fitting(Profile.AUTO, machine.look()).profile.cache_size_bytes
 
 
 def parse_size(text: str | int) -> int:

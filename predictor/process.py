@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--train-seconds", type=float, default=SECONDS, metavar="S", help="of CPU, for one training")
     parser.add_argument("--no-training", action="store_true", help="the network stays as it is")
-    parser.add_argument("--small", action="store_true", help="remember less: 50 MB in all, instead of 512")
+    parser.add_argument("--small", action="store_true", help="remember less (limits.SMALL)")
     parser.add_argument("--heap-arenas", type=int, metavar="N", help="of malloc's, and what is freed is given back")
     options = parser.parse_args(arguments)
     if options.heap_arenas is not None:

@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.chaos.place import Daemon, Result, Task, anonymous_mib, descriptors_of, slow_source
-from llmfs.block_cache import HOT_BLOCKS
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.content import FLIGHT_LIMIT_BYTES
 from llmfs.machine_profile import DESKTOP
-from llmfs.store import PENDING_LIMIT_BYTES
 
 _MIB = 1 << 20
 _NAMES_IN_DIRECTORY = 1000
@@ -138,8 +136,8 @@ def _bound_mib() -> float:
     """What waits for the two stores, a batch gathered and one being written; blocks kept decoded; fetches on their
     way, ahead and asked for (data, and the answer put together from it); the index. A quarter more for the allocator.
     """
-    stores = 2 * 2 * PENDING_LIMIT_BYTES
-    hot = HOT_BLOCKS * BLOCK_BYTES
+    stores = 2 * 2 * DESKTOP.write_behind_bytes
+    hot = DESKTOP.hot_blocks * BLOCK_BYTES
     ahead = DESKTOP.prefetch_threads * FLIGHT_LIMIT_BYTES
     asked = DESKTOP.requests_at_once * 2 * BLOCK_BYTES
     index = _CACHE_BYTES // BLOCK_BYTES * _INDEX_BYTES

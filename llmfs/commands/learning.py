@@ -104,7 +104,7 @@ def train(
     from predictor import training
 
     last = cache.last_holder()
-    limit_bytes = last.limit_bytes if last else settings.default_cache_size_bytes()
+    limit_bytes = last.limit_bytes if last else settings.parse_size(settings.DEFAULT_CACHE_SIZE)
     holder = Holder(os.getpid(), str(cache.source()), "", limit_bytes)
     try:
         with cache.locked(holder), _trace_errors(), _progress() as progress:  # a mount would overwrite what we learn

@@ -73,7 +73,7 @@ def mount(
     ] = None,
     train: Annotated[
         bool | None,
-        _option("--train/--no-train", about="Train the predictor's network when idle (default: but on edge)."),
+        _option("--train/--no-train", about="Train the predictor's network when idle (default: yes, but on edge no)."),
     ] = None,
     metrics_port: Annotated[
         int | None,

@@ -249,7 +249,7 @@ def test_what_is_said_wins_over_the_profile(tmp_path: Path) -> None:
     of_the_file = read_file(str(file), SOURCE)
     config = mount_config(SOURCE, Path("/mnt/fast"), of_the_file)
     assert config.profile.name is Profile.EDGE and config.profile_reason == "asked for"
-    assert config.cache_size_bytes == EDGE.cache_size_bytes
+    assert config.cache_size_bytes == 10 << 30
     assert (config.profile.demand_threads, config.profile.prefetch_threads, config.profile.trains) == (6, 3, True)
     assert config.profile.idle_inodes == EDGE.idle_inodes
     said = read_options(["cache-size=3G,threads=1,no-train"]).over(of_the_file)
