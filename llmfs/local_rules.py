@@ -1,4 +1,5 @@
-"""The rules that need no predictor: readahead within a file, stat-ahead in a directory, listings instead of misses.
+"""The rules that need no predictor: readahead within a file, regions of it that are wanted whole, stat-ahead in a
+directory, listings instead of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
@@ -9,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from llmfs.config import Predictor
 from llmfs.inodes import ListedName, Listing
+from llmfs.policy.fetching import WHOLE_FILE_BYTES
+from llmfs.policy.regions import Regions
 from llmfs.policy.scanning import Scan
 from predictor.baselines.readahead import Readahead
 from predictor.events import Tier
@@ -16,6 +19,9 @@ from predictor.plan import Want
 
 MISSES_BEFORE_LISTING = 2
 """Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
+
+LONG_RUN = 4
+"""Reads that went on where the one before ended: by then readahead runs ahead, and regions need not."""
 
 
 class Node(Protocol):
@@ -40,6 +46,7 @@ class Reader(Protocol[Place]):
 
     inode: Place
     readahead: Readahead | None
+    regions: Regions | None
 
 
 class Prefetches(Protocol[PlaceIn]):
@@ -109,4 +116,10 @@ class LocalRules(Generic[Place]):
         if self._is_on and may_wish:
             for start, more in ranges:
                 self._prefetcher.have_ready(Want.DATA, inode, start, more, "sequential")
+            if inode.size > WHOLE_FILE_BYTES:
+                if reader.regions is None:
+                    reader.regions = Regions()
+                may_wish = readahead.run < LONG_RUN  # else readahead is at it
+                for start, more in reader.regions.observe(offset, length, inode.size, may_wish):
+                    self._prefetcher.have_ready(Want.DATA, inode, start, more, "region")
         return offset == 0 or readahead.is_sequential

@@ -73,7 +73,7 @@ PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control
 OTHER = "other"
 _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
 GENERATORS = {
-    "data": ("sequential", *_PLANNED),
+    "data": ("sequential", "region", *_PLANNED),
     "attributes": ("scan", *_PLANNED),
     "listing": ("misses", *_PLANNED),
 }

@@ -30,6 +30,7 @@ from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
+from llmfs.policy.regions import Regions
 from llmfs.policy.rules import Treatment
 from llmfs.push import Pusher
 from llmfs.recorder import Recorder
@@ -65,8 +66,8 @@ class Handle:
     """An open file or directory."""
 
     __slots__ = (
-        "appends", "fd", "inode", "is_direct", "is_dirty", "listing", "pid", "placing_fd", "readahead", "stream",
-        "treatment",
+        "appends", "fd", "inode", "is_direct", "is_dirty", "listing", "pid", "placing_fd", "readahead", "regions",
+        "stream", "treatment",
     )  # fmt: skip
 
     def __init__(self, inode: Inode, stream: int, pid: int, treatment: Treatment) -> None:
@@ -80,6 +81,7 @@ class Handle:
         self.is_direct = False  # its reads pass the kernel's pages by
         self.is_dirty = False  # written since the last flush
         self.readahead: Readahead | None = None
+        self.regions: Regions | None = None
         self.listing: Listing | None = None
 
 

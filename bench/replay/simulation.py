@@ -27,6 +27,7 @@ from llmfs.local_rules import LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
+from llmfs.policy.regions import Regions
 from predictor.baselines.readahead import Readahead
 from predictor.control.arms import Arm
 from predictor.events import FLAG_WRITE, Op, Tier
@@ -109,11 +110,12 @@ class Cache:
 class _Reader:
     """A file opened by a process."""
 
-    __slots__ = ("inode", "readahead")
+    __slots__ = ("inode", "readahead", "regions")
 
     def __init__(self, inode: Node) -> None:
         self.inode = inode
         self.readahead: Readahead | None = None
+        self.regions: Regions | None = None
 
 
 class Simulation:

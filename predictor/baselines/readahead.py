@@ -68,7 +68,12 @@ class Readahead:
     @property
     def is_sequential(self) -> bool:
         """Whether the latest read continued a confirmed train."""
-        return bool(self._trains) and self._trains[-1].confirmed > 0
+        return self.run > 0
+
+    @property
+    def run(self) -> int:
+        """How many reads before the latest went on where the one before them ended, in its train."""
+        return self._trains[-1].confirmed if self._trains else 0
 
     def _sequential(self, train: _Train, offset: int, end: int) -> list[tuple[int, int]]:
         train.last, train.expected = offset, end
