@@ -49,13 +49,17 @@ class ListedName(NamedTuple):
 class Listing:
     """All names of a directory in the state `generation`, in the source's order."""
 
-    __slots__ = ("generation", "index", "names", "prefetched_by")
+    __slots__ = ("as_of", "asked_ns", "generation", "index", "is_new", "looks", "names", "prefetched_by")
 
     def __init__(self, names: list[ListedName], generation: int) -> None:
         self.names = names
         self.generation = generation
         self.index = {listed.name: position for position, listed in enumerate(names)}
+        self.is_new = True  # of this mount, and not used yet
         self.prefetched_by: str | None = None  # who had it fetched ahead, until it is used
+        self.looks: dict[bytes, Attributes] = {}  # what came along with the names and nobody has asked for yet
+        self.asked_ns = 0  # when the looks were asked for, wall clock,
+        self.as_of = 0  # and the tick then (metadata.py)
 
 
 class Inode:
@@ -65,6 +69,7 @@ class Inode:
         "absent_xattrs",
         "as_of",
         "attributes",
+        "changed_at",
         "checked_ns",
         "children",
         "generation",
@@ -98,6 +103,7 @@ class Inode:
         self.attributes = attributes
         self.checked_ns = 0  # wall clock of the last look at the source; 0: do not believe
         self.as_of = 0  # tick of the newest look or change of ours that it reflects (metadata.py)
+        self.changed_at = 0  # tick of our own last change of it
         self.generation = 0  # policy/freshness.py
         self.kernel_generation = 0  # the generation that the kernel's pages hold; 0: it has none, or FOREIGN
         self.told_sizes: tuple[int, ...] = ()  # what the kernel may take its size to be, the last first

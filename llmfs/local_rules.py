@@ -1,15 +1,17 @@
 """The rules that need no predictor: readahead within a file, regions of it that are wanted whole, stat-ahead in a
-directory, listings instead of misses.
+directory, listings of the directories below it, listings instead of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
 """
 
+import stat
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from llmfs.config import Predictor
 from llmfs.inodes import ListedName, Listing
+from llmfs.policy.descent import Descent
 from llmfs.policy.fetching import WHOLE_FILE_BYTES
 from llmfs.policy.regions import Regions
 from llmfs.policy.scanning import Scan
@@ -19,6 +21,9 @@ from predictor.plan import Want
 
 MISSES_BEFORE_LISTING = 2
 """Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
+
+DESCENT = "descent"
+"""What the listings are told apart by that the rule of that name wishes for."""
 
 LONG_RUN = 4
 """Reads that went on where the one before ended: by then readahead runs ahead, and regions need not."""
@@ -60,6 +65,8 @@ class Prefetches(Protocol[PlaceIn]):
 
     def have_names_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
 
+    def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
+
 
 class LocalRules(Generic[Place]):
     """Turns what was just asked for into wishes to the prefetcher."""
@@ -70,6 +77,7 @@ class LocalRules(Generic[Place]):
         self._prefetcher = prefetcher
         self._is_on = kind is not Predictor.OFF
         self._on_listing = on_listing
+        self.descent = Descent()
 
     def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""
@@ -101,8 +109,15 @@ class LocalRules(Generic[Place]):
         """A directory was listed from its beginning."""
         self._prefetcher.accessed()
         directory.scan = None
-        if directory.listing is not None:
-            self._on_listing(directory, directory.listing.names)
+        listing = directory.listing
+        if listing is None:
+            return
+        self._on_listing(directory, listing.names)
+        if self._is_on and listing.is_new:
+            listing.is_new = False
+            folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]
+            if wanted := self.descent.wanted(len(folders)):
+                self._prefetcher.have_listings_ready(directory, folders[:wanted])
 
     def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
         """A read. Returns whether it goes on where another ended, or begins a file."""

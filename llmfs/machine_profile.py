@@ -49,6 +49,7 @@ class MachineProfile:
     descriptors: int = 1 << 20  # of the source's files, held open; the process's limit bounds them as well
 
     idle_inodes: int = 100_000  # files that the kernel has forgotten
+    looks_kept: int = 20_000  # attributes that came along with listings and were not asked for yet, 0.5 kB each
     held_inodes: int | None = None  # files that the kernel may know; beyond that it is asked to forget the oldest
     hot_blocks: int = 128  # decoded, of 128 KiB
     write_behind_bytes: int = 64 * _MIB  # waiting for LMDB; there are two environments
@@ -73,6 +74,7 @@ EDGE = MachineProfile(
     requests_at_once=32,
     descriptors=2048,
     idle_inodes=512,
+    looks_kept=2000,
     held_inodes=5000,
     hot_blocks=32,
     write_behind_bytes=8 * _MIB,
@@ -93,6 +95,7 @@ SERVER = MachineProfile(
     prefetch_threads=32,
     requests_at_once=512,
     idle_inodes=400_000,
+    looks_kept=100_000,
     hot_blocks=1024,
     write_behind_bytes=256 * _MIB,
 )

@@ -22,6 +22,7 @@ import logging
 import os
 import stat
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -88,8 +89,14 @@ class Metadata:
         on_revalidated: Callable[[], None] = lambda: None,
         now_ns: Callable[[], int] = time.time_ns,
         judge: Callable[[Inode], None] = lambda inode: None,
+        on_listing_used: Callable[[str], None] = lambda generator: None,
+        looks_kept: int = 20_000,
     ) -> None:
-        """`judge` notes in an inode that is new or has another name what policies say of it."""
+        """`judge` notes in an inode that is new or has another name what policies say of it.
+
+        `on_listing_used(generator)` hears of a listing that was fetched ahead and answered a program. `looks_kept`:
+        attributes that came along with listings, in memory until they are asked for.
+        """
         self._source = source
         self._records = records
         self.inodes = inodes
@@ -100,6 +107,11 @@ class Metadata:
         self._on_revalidated = on_revalidated
         self.now_ns = now_ns
         self._judge = judge
+        self._on_listing_used = on_listing_used
+        self._looks_kept = looks_kept
+        self._looks = 0  # that listings hold, at most
+        self._listings_with_looks: deque[tuple[Listing, int]] = deque()
+        self._forgotten_change = 0  # tick of the newest change of ours to an inode that is no longer in memory
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
         self._next_id = 0
         self._ticks = 0
@@ -117,8 +129,10 @@ class Metadata:
         self, directory: Inode, name: bytes, workers: Workers, generator: str | None = None
     ) -> tuple[Inode | None, Tier]:
         """The inode of a name, None where the name is absent. Raises OSError."""
-        known = self.known(directory, name)
+        known = self.known(directory, name) or self._listed_look(directory, name, generator)
         if known is not None:
+            if known is ABSENT and generator is None and directory.listing is not None:
+                self.listing_used(directory.listing)
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
         if self._directory_would_tell(directory, name):
             # One stat of the directory, shared by all who ask for absent names in it.
@@ -157,7 +171,9 @@ class Metadata:
 
     async def attributes(self, inode: Inode, workers: Workers, generator: str | None = None) -> tuple[Attributes, Tier]:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
-        if self.is_fresh(inode):
+        if self.is_fresh(inode) or (
+            inode.place is not None and not inode.is_unlinked and self._listed_look(*inode.place, generator) is inode
+        ):
             return inode.attributes, Tier.CACHE
         try:
             return await self._single_flight(
@@ -241,6 +257,40 @@ class Metadata:
         if is_good or is_fresh(self._consistency_of(inode), inode.attributes, entry.checked_ns, now_ns):
             return inode
         return None
+
+    def has_look(self, directory: Inode, name: bytes) -> bool:
+        """Whether a listing brought the name's attributes along, which nobody asked for yet."""
+        listing = directory.listing
+        return listing is not None and name in listing.looks and self._may_use_looks(directory, listing)
+
+    def _listed_look(self, directory: Inode, name: bytes, generator: str | None) -> Inode | None:
+        """The inode of a name by the attributes that its directory's listing brought along, while they are good."""
+        listing = directory.listing
+        if listing is None or name not in listing.looks or not self._may_use_looks(directory, listing):
+            return None
+        attributes = listing.looks.pop(name)
+        entry = self._entry(directory, name)
+        if entry is not None and entry.checked_ns > listing.asked_ns:
+            return None
+        inode_id = attributes.ino if self._source.has_stable_inodes else entry.inode_id if entry is not None else 0
+        known = self.inodes.get(inode_id)
+        if known is not None and known.as_of > listing.as_of:
+            return None
+        inode = self._take(directory, name, attributes, listing.as_of, listing.asked_ns)
+        if not self.is_fresh(inode):
+            return None
+        if generator is None:
+            self.listing_used(listing)
+        return inode
+
+    def _may_use_looks(self, directory: Inode, listing: Listing) -> bool:
+        return listing.generation == directory.generation and self._forgotten_change < listing.as_of
+
+    def listing_used(self, listing: Listing) -> None:
+        """A program was served from the listing."""
+        if listing.prefetched_by is not None:
+            self._on_listing_used(listing.prefetched_by)
+            listing.prefetched_by = None
 
     def time_to_live_s(self, inode: Inode) -> float:
         """How much longer the kernel may believe the inode's attributes, in seconds."""
@@ -367,7 +417,7 @@ class Metadata:
     def _disbelieve(self, inode: Inode) -> None:
         """We changed the inode: what is known of it, and what looks under way will say, is of the past."""
         inode.checked_ns = 0
-        inode.as_of = self._tick()
+        inode.as_of = inode.changed_at = self._tick()
         for kind in ("attributes", "listing"):
             self._flights.pop((kind, inode.id), None)
 
@@ -466,7 +516,7 @@ class Metadata:
     async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
         for _ in range(LOOKS):
             began, asked_ns = self._tick(), self.now_ns()
-            attributes, names = await workers.run(self._source.names, directory)
+            attributes, names, looks = await workers.run(self._source.names, directory)
             if directory.as_of <= began:
                 break
         else:
@@ -475,7 +525,19 @@ class Metadata:
         directory.misses = 0
         listing = directory.listing = Listing(names, directory.generation)
         self._records.keep_listing(directory.id, listing)
+        if not self._is_strict:
+            listing.looks, listing.asked_ns, listing.as_of = looks, asked_ns, began
+            self._bound_looks(listing)
         return listing
+
+    def _bound_looks(self, listing: Listing) -> None:
+        """The oldest go; those that were asked for meanwhile count until then."""
+        self._looks += len(listing.looks)
+        self._listings_with_looks.append((listing, len(listing.looks)))
+        while self._looks > self._looks_kept:
+            oldest, count = self._listings_with_looks.popleft()
+            oldest.looks = {}
+            self._looks -= count
 
     def _is_another(self, inode: Inode, attributes: Attributes) -> bool:
         if not self._source.has_stable_inodes:
@@ -521,6 +583,7 @@ class Metadata:
 
     def dismissed(self, inode: Inode) -> None:
         """The table let go of an inode."""
+        self._forgotten_change = max(self._forgotten_change, inode.changed_at)
         self._source.descriptors.forget(inode)
 
     def _own_change(self, directory: Inode) -> None:

@@ -74,8 +74,8 @@ OTHER = "other"
 _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
 GENERATORS = {
     "data": ("sequential", "region", *_PLANNED),
-    "attributes": ("scan", *_PLANNED),
-    "listing": ("misses", *_PLANNED),
+    "attributes": ("scan", "descent", *_PLANNED),
+    "listing": ("misses", "descent", *_PLANNED),
 }
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
 

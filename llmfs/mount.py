@@ -39,7 +39,7 @@ from llmfs.guard import wiring as guarding
 from llmfs.held import HeldFiles
 from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
-from llmfs.local_rules import LocalRules
+from llmfs.local_rules import DESCENT, LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
@@ -187,6 +187,8 @@ class Mount:
             self._metadata_prefetched,
             metrics.revalidations.inc,
             judge=self.treatments.judge,
+            on_listing_used=self._listing_used,
+            looks_kept=profile.looks_kept,
         )
         self._recordings = Recordings(
             self.recorder.path_by_id, lambda: self.metadata.inodes, lambda: self.recorder.flush()
@@ -249,7 +251,7 @@ class Mount:
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             self._held = self._held_files()
-            rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
+            self._rules = rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
             xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
             self.operations = answering(
@@ -572,6 +574,13 @@ class Mount:
             self.metrics.prefetch_used(kind, generator, was_late=True)
         else:
             self.metrics.prefetched(kind, generator)
+            if generator == DESCENT and kind == "listing":
+                self._rules.descent.fetched()
+
+    def _listing_used(self, generator: str) -> None:
+        self.metrics.prefetch_used("listing", generator, was_late=False)
+        if generator == DESCENT:
+            self._rules.descent.used()
 
     def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
         self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())

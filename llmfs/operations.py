@@ -565,7 +565,8 @@ class Operations(pyfuse3.Operations):
         if start_id == 0 or handle.listing is None:
             handle.listing, tier = await self._metadata.listing(directory, self._demand)
             self._metrics.metadata[tier].inc()
-            self._listing_used(handle.listing, tier)
+            if tier is Tier.CACHE:
+                self._metadata.listing_used(handle.listing)
             if handle.stream:
                 path = self._recorder.path_of(directory)
                 self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
@@ -688,12 +689,6 @@ class Operations(pyfuse3.Operations):
                 self._metrics.prefetch_used("attributes", generator, was_late=False)
             else:
                 self._metrics.prefetch_was_in_vain("attributes", generator)  # its time was up
-
-    def _listing_used(self, listing: Listing, tier: Tier) -> None:
-        generator = listing.prefetched_by
-        if generator is not None and tier is Tier.CACHE:
-            listing.prefetched_by = None
-            self._metrics.prefetch_used("listing", generator, was_late=False)
 
     def _entry(self, inode: Inode) -> EntryAttributes:
         """An answer by which the kernel takes a reference to the inode."""

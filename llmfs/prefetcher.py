@@ -14,10 +14,12 @@ import trio
 
 from llmfs.content import Content
 from llmfs.inodes import Inode
+from llmfs.local_rules import DESCENT
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
 from predictor.control.arms import Arm
+from predictor.events import Tier
 from predictor.plan import PlanItem, Want
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,12 @@ class Prefetcher:
         now_s = time.monotonic()
         for position, name in enumerate(names):
             self._push(position, Job(Want.ATTRIBUTES, directory, (name,), 0, 0, "scan", now_s, 1.0))
+
+    def have_listings_ready(self, directory: Inode, names: Sequence[bytes]) -> None:
+        """A local rule's wish: the listings of these directories in a directory, in this order."""
+        now_s = time.monotonic()
+        for position, name in enumerate(names):
+            self._push(position, Job(Want.LISTING, directory, (name,), 0, 0, DESCENT, now_s, 1.0))
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""
@@ -135,12 +143,21 @@ class Prefetcher:
                 self._planning.done()
 
     async def _fetch(self, job: Job[Inode]) -> None:
-        inode = await self._metadata.resolve(job.place, job.path, self._workers, job.generator)
+        inode: Inode | None
+        if job.want is Want.ATTRIBUTES and job.path:
+            *above, name = job.path
+            inode = await self._metadata.resolve(job.place, above, self._workers, job.generator)
+            if inode is None or inode.children is None or self._metadata.has_look(inode, name):
+                return
+            inode, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
+        else:
+            inode = await self._metadata.resolve(job.place, job.path, self._workers, job.generator)
         if inode is None:
             return  # that it is absent is known now, which may be what was wanted
         if job.want is Want.LISTING and inode.attributes.is_directory:
-            await self._metadata.listing(inode, self._workers, job.generator)
-            self._on_listing(inode)
+            _, tier = await self._metadata.listing(inode, self._workers, job.generator)
+            if tier is Tier.SOURCE or job.generator != DESCENT:
+                self._on_listing(inode)
         elif job.want is not Want.LISTING:
             await self._metadata.attributes(inode, self._workers, job.generator)
             if not inode.treatment.is_prefetched:

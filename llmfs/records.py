@@ -149,6 +149,8 @@ def _key(number: int) -> bytes:
 def _unpack_listing(stored: bytes) -> Listing | None:
     try:
         generation, names = msgpack.unpackb(stored, raw=False)
-        return Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
+        listing = Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
+        listing.is_new = False
+        return listing
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return None

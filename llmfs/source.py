@@ -5,6 +5,7 @@ Blocking, to be called from worker threads (`workers.py`). Each call reports how
 OSError with the source's own errno.
 """
 
+import contextlib
 import ctypes
 import errno
 import logging
@@ -43,6 +44,36 @@ _FUSE_WITHOUT_STABLE_INODES = {"fuse.sshfs", "fuse.rclone", "fuse.httpdirfs", "f
 """These number their inodes as they meet them; after a while the same file has another number."""
 
 
+FREE_LOOK_S = 200e-6
+"""A stat that takes less was answered from memory, or is so near that it does not matter."""
+
+SLOW_LOOKS = 6
+"""Slow stats one after the other before no more are made: a single one may have waited for the interpreter's lock."""
+
+LOOKS_IN_LISTING = 4096
+TRY_EVERY = 16
+"""Where stats were slow, one listing in so many finds out whether they still are."""
+
+
+class _Looks:
+    """Whether attributes come along with names, as far as the listings so far tell. From any thread."""
+
+    def __init__(self) -> None:
+        self._to_skip = 0
+
+    def allowance(self) -> int:
+        """How many slow stats the next listing may make; 0: not to make any."""
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            return 0
+        return SLOW_LOOKS
+
+    def ended(self, looks: int, slow_left: int) -> None:
+        """A listing made so many, and so many of its slow ones were left."""
+        if looks and slow_left <= 0 and looks <= 2 * SLOW_LOOKS:
+            self._to_skip = TRY_EVERY
+
+
 class _Timespec(ctypes.Structure):
     _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
 
@@ -67,6 +98,7 @@ class Source:
         self._former_type = former_type
         self._lock = threading.Lock()
         self._tried_s = 0.0
+        self._looks = _Looks()
         self.filesystem_type = former_type
         self.device = -1
         self._root_fd = -1
@@ -180,17 +212,36 @@ class Source:
         with self._timed("getattr"), self.descriptors.path(inode) as fd:
             return self._attributes(os.stat(fd))
 
-    def names(self, inode: Inode) -> tuple[Attributes, list[ListedName]]:
-        """A directory's names as of the attributes returned beside them."""
+    def names(self, inode: Inode) -> tuple[Attributes, list[ListedName], dict[bytes, Attributes]]:
+        """A directory's names as of the attributes returned beside them, and attributes of those that cost nothing.
+
+        Network file systems send attributes along with names (READDIRPLUS of NFS and FUSE, SFTP's READDIR): the
+        kernel's client has them, and a stat made while the names come takes microseconds. Where stats turn out to be
+        requests of their own, none is made for the rest of the directory, and seldom in others.
+        """
         with self._timed("list"), self.descriptors.path(inode) as path_fd:
             fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=path_fd)
             try:
                 before = self._attributes(os.stat(fd))
+                names: list[ListedName] = []
+                looks: dict[bytes, Attributes] = {}
+                slow_left = self._looks.allowance()
                 with os.scandir(fd) as entries:
-                    names = [ListedName(os.fsencode(e.name), _kind(e), e.inode()) for e in entries]
+                    for entry in entries:
+                        name = os.fsencode(entry.name)
+                        names.append(ListedName(name, _kind(entry), entry.inode()))
+                        if slow_left > 0 and len(looks) < LOOKS_IN_LISTING:
+                            started_s = time.perf_counter()
+                            with contextlib.suppress(OSError):
+                                look = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                                if not look.dev:  # else another file system is mounted there
+                                    looks[name] = look
+                            is_slow = time.perf_counter() - started_s > FREE_LOOK_S
+                            slow_left = slow_left - 1 if is_slow else SLOW_LOOKS
+                self._looks.ended(len(looks), slow_left)
             finally:
                 os.close(fd)
-            return before, names
+            return before, names, looks
 
     def readlink(self, inode: Inode) -> bytes:
         with self._timed("readlink"), self.descriptors.path(inode) as fd:

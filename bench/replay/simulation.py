@@ -23,7 +23,7 @@ from llmfs.blocks import BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
-from llmfs.local_rules import LocalRules
+from llmfs.local_rules import DESCENT, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
@@ -171,7 +171,8 @@ class Simulation:
             for bitmap in node.ahead.values():
                 done.bytes_unused += bitmap.bit_count() * PAGE_BYTES
             node.ahead.clear()
-            node.name_ahead = node.listing_ahead = False
+            node.name_ahead = False
+            node.listing_ahead = None
         self.cache.tree.settle()
         return done
 
@@ -290,9 +291,7 @@ class Simulation:
         tier = Tier.CACHE
         if parent is not None and parent.listing is not None:
             yield from self._name(parent)
-            if parent.listing_ahead:
-                parent.listing_ahead = False
-                self.outcome.names[0] += 1
+            self._listing_used(parent)
             node.is_known = True
         else:
             tier = yield from self._name(node)
@@ -305,9 +304,7 @@ class Simulation:
     def _list(self, index: int, node: Node) -> Steps:
         yield from self._name(node)
         if node.listing is not None:
-            if node.listing_ahead:
-                node.listing_ahead = False
-                self.outcome.names[0] += 1
+            self._listing_used(node)
         else:
             self.outcome.names[2 if node.listing_flight is None else 1] += 1
             yield from self._listing(node, None)
@@ -452,11 +449,21 @@ class Simulation:
         yield self._ask(flight, 0)
         node.listing_flight = None
         node.listing = listing_of(node)
-        node.listing_ahead = bool(flight.generator)
+        node.listing_ahead = flight.generator or None
         node.misses = 0
         if generator is not None:
             self.outcome.names_ahead += 1
+            if generator == DESCENT:
+                self.rules.descent.fetched()
         self.planner.listed(node)
+
+    def _listing_used(self, node: Node) -> None:
+        """A program was served from a listing."""
+        if node.listing_ahead is not None:
+            if node.listing_ahead == DESCENT:
+                self.rules.descent.used()
+            node.listing_ahead = None
+            self.outcome.names[0] += 1
 
     def _use(self, node: Node, block: int, wanted: int) -> None:
         """A program used pages of a block that are cached."""
@@ -582,6 +589,13 @@ class Simulation:
         for position, name in enumerate(names):
             node = self.cache.tree.child(directory, name)
             self.planning.push(position, Job(Want.ATTRIBUTES, node, (), 0, 0, "scan", self.now_s, 1.0))
+        self._hand_out()
+
+    def have_listings_ready(self, directory: Node, names: Sequence[bytes]) -> None:
+        """A rule's wish: the listings of these directories."""
+        for position, name in enumerate(names):
+            node = self.cache.tree.child(directory, name)
+            self.planning.push(position, Job(Want.LISTING, node, (), 0, 0, DESCENT, self.now_s, 1.0))
         self._hand_out()
 
     def wish(

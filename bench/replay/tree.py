@@ -52,7 +52,7 @@ class Node:
         self.name_ahead = False  # known ahead of demand, and not used yet
         self.flight: Arrival | None = None  # its name is being looked up
         self.listing: Listing | None = None
-        self.listing_ahead = False
+        self.listing_ahead: str | None = None  # who had it fetched ahead, until it is used
         self.listing_flight: Arrival | None = None
         self.children: list[Node] = []
         self.blocks: dict[int, int] = {}  # block -> bitmap of its pages that are cached
@@ -163,7 +163,8 @@ class Tree:
         for node in self.nodes.values():
             if node is self.root:
                 continue
-            node.is_known = node.name_ahead = node.listing_ahead = False
+            node.is_known = node.name_ahead = False
+            node.listing_ahead = None
             node.listing = None
             node.blocks.clear()
             node.kernel.clear()
