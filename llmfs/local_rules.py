@@ -115,9 +115,18 @@ class LocalRules(Generic[Place]):
         self._on_listing(directory, listing.names)
         if self._is_on and listing.is_new:
             listing.is_new = False
-            folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]
-            if wanted := self.descent.wanted(len(folders)):
-                self._prefetcher.have_listings_ready(directory, folders[:wanted])
+            self._descend(directory, listing, is_ahead=False)
+
+    def listed_ahead(self, directory: Place, name: bytes) -> None:
+        """A directory of that name was listed because of `_descend`."""
+        self.descent.fetched(name)
+        if directory.listing is not None:
+            self._descend(directory, directory.listing, is_ahead=True)
+
+    def _descend(self, directory: Place, listing: Listing, is_ahead: bool) -> None:
+        folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]
+        if wanted := self.descent.below(folders, is_ahead):
+            self._prefetcher.have_listings_ready(directory, wanted)
 
     def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
         """A read. Returns whether it goes on where another ended, or begins a file."""

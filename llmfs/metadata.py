@@ -89,13 +89,13 @@ class Metadata:
         on_revalidated: Callable[[], None] = lambda: None,
         now_ns: Callable[[], int] = time.time_ns,
         judge: Callable[[Inode], None] = lambda inode: None,
-        on_listing_used: Callable[[str], None] = lambda generator: None,
+        on_listing_used: Callable[[Inode, str], None] = lambda directory, generator: None,
         looks_kept: int = 20_000,
     ) -> None:
         """`judge` notes in an inode that is new or has another name what policies say of it.
 
-        `on_listing_used(generator)` hears of a listing that was fetched ahead and answered a program. `looks_kept`:
-        attributes that came along with listings, in memory until they are asked for.
+        `on_listing_used(directory, generator)` hears of a listing that was fetched ahead and answered a program.
+        `looks_kept`: attributes that came along with listings, in memory until they are asked for.
         """
         self._source = source
         self._records = records
@@ -132,7 +132,7 @@ class Metadata:
         known = self.known(directory, name) or self._listed_look(directory, name, generator)
         if known is not None:
             if known is ABSENT and generator is None and directory.listing is not None:
-                self.listing_used(directory.listing)
+                self.listing_used(directory, directory.listing)
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
         if self._directory_would_tell(directory, name):
             # One stat of the directory, shared by all who ask for absent names in it.
@@ -280,16 +280,16 @@ class Metadata:
         if not self.is_fresh(inode):
             return None
         if generator is None:
-            self.listing_used(listing)
+            self.listing_used(directory, listing)
         return inode
 
     def _may_use_looks(self, directory: Inode, listing: Listing) -> bool:
         return listing.generation == directory.generation and self._forgotten_change < listing.as_of
 
-    def listing_used(self, listing: Listing) -> None:
+    def listing_used(self, directory: Inode, listing: Listing) -> None:
         """A program was served from the listing."""
         if listing.prefetched_by is not None:
-            self._on_listing_used(listing.prefetched_by)
+            self._on_listing_used(directory, listing.prefetched_by)
             listing.prefetched_by = None
 
     def time_to_live_s(self, inode: Inode) -> float:

@@ -574,13 +574,11 @@ class Mount:
             self.metrics.prefetch_used(kind, generator, was_late=True)
         else:
             self.metrics.prefetched(kind, generator)
-            if generator == DESCENT and kind == "listing":
-                self._rules.descent.fetched()
 
-    def _listing_used(self, generator: str) -> None:
+    def _listing_used(self, directory: Inode, generator: str) -> None:
         self.metrics.prefetch_used("listing", generator, was_late=False)
-        if generator == DESCENT:
-            self._rules.descent.used()
+        if generator == DESCENT and directory.place is not None:
+            self._rules.descent.used(directory.place[1])
 
     def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
         self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())
@@ -644,9 +642,11 @@ class Mount:
             path = self.recorder.path_of(directory)
             self._link.listing(path, [listed.name for listed in names], [listed.kind >> 12 for listed in names])
 
-    def _listed_ahead(self, directory: Inode) -> None:
+    def _listed_ahead(self, directory: Inode, generator: str) -> None:
         if directory.listing is not None:
             self._listed(directory, directory.listing.names)
+        if generator == DESCENT and directory.place is not None:
+            self._rules.listed_ahead(directory, directory.place[1])
 
     def _take_plan(self, items: list[PlanItem]) -> None:
         self._decisions.planned(items, time.time())

@@ -566,7 +566,7 @@ class Operations(pyfuse3.Operations):
             handle.listing, tier = await self._metadata.listing(directory, self._demand)
             self._metrics.metadata[tier].inc()
             if tier is Tier.CACHE:
-                self._metadata.listing_used(handle.listing)
+                self._metadata.listing_used(directory, handle.listing)
             if handle.stream:
                 path = self._recorder.path_of(directory)
                 self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)

@@ -36,7 +36,7 @@ class Prefetcher:
         cache_bytes: Callable[[], int],
         on_dropped: Callable[[int], None],
         on_fault: Callable[[], None],
-        on_listing: Callable[[Inode], None],
+        on_listing: Callable[[Inode, str], None],
     ) -> None:
         self._metadata = metadata
         self._content = content
@@ -156,8 +156,8 @@ class Prefetcher:
             return  # that it is absent is known now, which may be what was wanted
         if job.want is Want.LISTING and inode.attributes.is_directory:
             _, tier = await self._metadata.listing(inode, self._workers, job.generator)
-            if tier is Tier.SOURCE or job.generator != DESCENT:
-                self._on_listing(inode)
+            if tier is Tier.SOURCE or job.generator != DESCENT:  # else it was told already
+                self._on_listing(inode, job.generator)
         elif job.want is not Want.LISTING:
             await self._metadata.attributes(inode, self._workers, job.generator)
             if not inode.treatment.is_prefetched:

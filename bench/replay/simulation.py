@@ -454,14 +454,14 @@ class Simulation:
         if generator is not None:
             self.outcome.names_ahead += 1
             if generator == DESCENT:
-                self.rules.descent.fetched()
+                self.rules.listed_ahead(node, node.name)
         self.planner.listed(node)
 
     def _listing_used(self, node: Node) -> None:
         """A program was served from a listing."""
         if node.listing_ahead is not None:
             if node.listing_ahead == DESCENT:
-                self.rules.descent.used()
+                self.rules.descent.used(node.name)
             node.listing_ahead = None
             self.outcome.names[0] += 1
 

@@ -38,7 +38,7 @@ async def _run() -> list[int]:
         lambda: 1 << 30,
         lambda count: None,
         lambda: None,
-        lambda inode: None,
+        lambda inode, generator: None,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(prefetcher.run)
