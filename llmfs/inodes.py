@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmfs.descriptors import Descriptor
+    from llmfs.policy.companions import Tally
     from llmfs.policy.scanning import Scan
 
 ROOT_ID = 1
@@ -49,17 +50,18 @@ class ListedName(NamedTuple):
 class Listing:
     """All names of a directory in the state `generation`, in the source's order."""
 
-    __slots__ = ("as_of", "asked_ns", "generation", "index", "is_new", "looks", "names", "prefetched_by")
+    __slots__ = ("as_of", "asked_ns", "generation", "index", "is_old", "looks", "names", "prefetched_by", "tally")
 
     def __init__(self, names: list[ListedName], generation: int) -> None:
         self.names = names
         self.generation = generation
         self.index = {listed.name: position for position, listed in enumerate(names)}
-        self.is_new = True  # of this mount, and not used yet
+        self.is_old = False  # of a former mount, or used before
         self.prefetched_by: str | None = None  # who had it fetched ahead, until it is used
         self.looks: dict[bytes, Attributes] = {}  # what came along with the names and nobody has asked for yet
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
+        self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
 
 
 class Inode:

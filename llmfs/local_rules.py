@@ -7,10 +7,11 @@ readers from others, which decides how much a miss fetches, and wish for nothing
 
 import stat
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from llmfs.config import Predictor
 from llmfs.inodes import ListedName, Listing
+from llmfs.policy.companions import SMALL_BYTES, Companions
 from llmfs.policy.descent import Descent
 from llmfs.policy.fetching import WHOLE_FILE_BYTES
 from llmfs.policy.regions import Regions
@@ -23,7 +24,11 @@ MISSES_BEFORE_LISTING = 2
 """Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
 
 DESCENT = "descent"
-"""What the listings are told apart by that the rule of that name wishes for."""
+COMPANION = "companion"
+"""What the listings and the files are told apart by that the rules of these names wish for."""
+
+COMPANION_SCORE = 0.5
+"""How probable it is that a companion is used: a controller that is careful leaves it at its name."""
 
 LONG_RUN = 4
 """Reads that went on where the one before ended: by then readahead runs ahead, and regions need not."""
@@ -40,6 +45,10 @@ class Node(Protocol):
     @property
     def size(self) -> int:
         """Bytes."""
+
+    @property
+    def place(self) -> tuple[Any, bytes] | None:
+        """The directory and the name in it."""
 
 
 Place = TypeVar("Place", bound=Node)
@@ -67,6 +76,8 @@ class Prefetches(Protocol[PlaceIn]):
 
     def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
 
+    def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int) -> None: ...
+
 
 class LocalRules(Generic[Place]):
     """Turns what was just asked for into wishes to the prefetcher."""
@@ -78,6 +89,7 @@ class LocalRules(Generic[Place]):
         self._is_on = kind is not Predictor.OFF
         self._on_listing = on_listing
         self.descent = Descent()
+        self.companions = Companions()
 
     def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""
@@ -113,8 +125,8 @@ class LocalRules(Generic[Place]):
         if listing is None:
             return
         self._on_listing(directory, listing.names)
-        if self._is_on and listing.is_new:
-            listing.is_new = False
+        if self._is_on and not listing.is_old:
+            listing.is_old = True
             self._descend(directory, listing, is_ahead=False)
 
     def listed_ahead(self, directory: Place, name: bytes) -> None:
@@ -122,6 +134,17 @@ class LocalRules(Generic[Place]):
         self.descent.fetched(name)
         if directory.listing is not None:
             self._descend(directory, directory.listing, is_ahead=True)
+
+    def began(self, inode: Place, tier: Tier) -> None:
+        """A program has read the beginning of a file."""
+        if not self._is_on or inode.size > SMALL_BYTES or inode.place is None:
+            return
+        directory, name = inode.place
+        if directory.listing is None:
+            return
+        wanted = self.companions.wanted(directory.listing, name, inode.size, may_wish=tier is not Tier.CACHE)
+        if wanted:
+            self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES)
 
     def _descend(self, directory: Place, listing: Listing, is_ahead: bool) -> None:
         folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]

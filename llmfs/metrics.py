@@ -73,7 +73,7 @@ PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control
 OTHER = "other"
 _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
 GENERATORS = {
-    "data": ("sequential", "region", *_PLANNED),
+    "data": ("sequential", "region", "companion", *_PLANNED),
     "attributes": ("scan", "descent", *_PLANNED),
     "listing": ("misses", "descent", *_PLANNED),
 }

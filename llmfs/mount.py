@@ -39,7 +39,7 @@ from llmfs.guard import wiring as guarding
 from llmfs.held import HeldFiles
 from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
-from llmfs.local_rules import DESCENT, LocalRules
+from llmfs.local_rules import COMPANION, DESCENT, LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
@@ -587,11 +587,15 @@ class Mount:
             return
         self.metrics.prefetched("data", generator, size_bytes)
         self.prefetcher.fetched(size_bytes)
+        if generator == COMPANION:
+            self._rules.companions.fetched(size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
+        if generator == COMPANION:
+            self._rules.companions.used(size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)

@@ -462,6 +462,8 @@ class Operations(pyfuse3.Operations):
             if handle.fd is None and not handle.is_direct:
                 self._pusher.hit(node, off, len(data))
         if handle.stream:
+            if off == 0:
+                self._rules.began(node, tier)
             self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer

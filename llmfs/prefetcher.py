@@ -14,7 +14,7 @@ import trio
 
 from llmfs.content import Content
 from llmfs.inodes import Inode
-from llmfs.local_rules import DESCENT
+from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
@@ -76,6 +76,12 @@ class Prefetcher:
         now_s = time.monotonic()
         for position, name in enumerate(names):
             self._push(position, Job(Want.LISTING, directory, (name,), 0, 0, DESCENT, now_s, 1.0))
+
+    def have_files_ready(self, directory: Inode, names: Sequence[bytes], length: int) -> None:
+        """A local rule's wish: so much of these files of a directory, in this order."""
+        now_s = time.monotonic()
+        for position, name in enumerate(names):
+            self._push(position, Job(Want.DATA, directory, (name,), 0, length, COMPANION, now_s, COMPANION_SCORE))
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""

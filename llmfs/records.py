@@ -150,7 +150,7 @@ def _unpack_listing(stored: bytes) -> Listing | None:
     try:
         generation, names = msgpack.unpackb(stored, raw=False)
         listing = Listing([ListedName(bytes(name), int(kind), int(ino)) for name, kind, ino in names], int(generation))
-        listing.is_new = False
+        listing.is_old = True
         return listing
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return None

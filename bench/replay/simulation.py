@@ -23,7 +23,7 @@ from llmfs.blocks import BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
-from llmfs.local_rules import DESCENT, LocalRules
+from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
@@ -356,6 +356,8 @@ class Simulation:
         if node.held(block) & wanted != wanted:
             return False
         self.rules.read(self._reader(index, node), offset, length)
+        if offset == 0:
+            self.rules.began(node, Tier.CACHE)
         self._use(node, block, wanted)
         self._answered(index, 0.0)
         return True
@@ -383,6 +385,8 @@ class Simulation:
             for flight in (*flights, *launched):
                 if not flight.is_done:
                     yield flight
+            if offset == 0:
+                self.rules.began(node, Tier.SOURCE if launched else Tier.JOINED if flights else Tier.CACHE)
         self._stalled(index)
 
     def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":
@@ -484,6 +488,8 @@ class Simulation:
         self.outcome.blocks[0] += 1
         self.outcome.blocks_ahead_used += 1
         self.planning.used(resident.size_bytes)
+        if generator == COMPANION:
+            self.rules.companions.used(resident.size_bytes)
         self.planner.became(node, generator, True, False)
         self._hand_out()
 
@@ -537,9 +543,13 @@ class Simulation:
             size_bytes = fresh.bit_count() * PAGE_BYTES
             self.outcome.blocks_ahead += 1
             self.planning.fetched(size_bytes)
+            if generator == COMPANION:
+                self.rules.companions.fetched(size_bytes)
             if flight.was_joined:
                 self.outcome.blocks_ahead_used += 1
                 self.planning.used(size_bytes)
+                if generator == COMPANION:
+                    self.rules.companions.used(size_bytes)
                 self.planner.became(node, generator, True, True)
                 self.outcome.bytes_used += size_bytes
                 generator = None
@@ -596,6 +606,14 @@ class Simulation:
         for position, name in enumerate(names):
             node = self.cache.tree.child(directory, name)
             self.planning.push(position, Job(Want.LISTING, node, (), 0, 0, DESCENT, self.now_s, 1.0))
+        self._hand_out()
+
+    def have_files_ready(self, directory: Node, names: Sequence[bytes], length: int) -> None:
+        """A rule's wish: so much of these files."""
+        for position, name in enumerate(names):
+            node = self.cache.tree.child(directory, name)
+            job = Job(Want.DATA, node, (), 0, length, COMPANION, self.now_s, COMPANION_SCORE)
+            self.planning.push(position, job)
         self._hand_out()
 
     def wish(

@@ -67,6 +67,11 @@ class Node:
         self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
         self.touched_in_run = 0  # the number of the last run that used it; 0: none
 
+    @property
+    def place(self) -> "tuple[Node, bytes] | None":
+        """The directory and the name in it; None for the root."""
+        return (self.parent, self.name) if self.parent is not None else None
+
     def written(self, block: int) -> int:
         """The bitmap of the block's pages that the kernel has, for a program wrote them."""
         return _ALL_PAGES if self.is_made else self.kernel.get(block, 0)
