@@ -48,7 +48,7 @@ FREE_LOOK_S = 200e-6
 """A stat that takes less was answered from memory, or is so near that it does not matter."""
 
 SLOW_LOOKS = 6
-"""Slow stats one after the other before no more are made: a single one may have waited for the interpreter's lock."""
+"""Stats in a row that are seen to be slow before a listing makes no more of them."""
 
 LOOKS_IN_LISTING = 4096
 TRY_EVERY = 16
@@ -61,17 +61,20 @@ class _Looks:
     def __init__(self) -> None:
         self._to_skip = 0
 
-    def allowance(self) -> int:
-        """How many slow stats the next listing may make; 0: not to make any."""
-        if self._to_skip > 0:
-            self._to_skip -= 1
-            return 0
-        return SLOW_LOOKS
+    def are_free(self) -> bool:
+        """Whether the next listing is to make them."""
+        self._to_skip = max(0, self._to_skip - 1)
+        return not self._to_skip
 
-    def ended(self, looks: int, slow_left: int) -> None:
-        """A listing made so many, and so many of its slow ones were left."""
-        if looks and slow_left <= 0 and looks <= 2 * SLOW_LOOKS:
-            self._to_skip = TRY_EVERY
+    def were_slow(self) -> None:
+        """A listing found that they are requests of their own."""
+        self._to_skip = TRY_EVERY + 1
+
+
+def _takes_long(call: Callable[[], object]) -> bool:
+    started_s = time.perf_counter()
+    call()
+    return time.perf_counter() - started_s > FREE_LOOK_S
 
 
 class _Timespec(ctypes.Structure):
@@ -225,20 +228,26 @@ class Source:
                 before = self._attributes(os.stat(fd))
                 names: list[ListedName] = []
                 looks: dict[bytes, Attributes] = {}
-                slow_left = self._looks.allowance()
+                slow = 0 if self._looks.are_free() else SLOW_LOOKS
+
+                def look() -> None:
+                    with contextlib.suppress(OSError):
+                        attributes = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                        if not attributes.dev:  # else another file system is mounted there
+                            looks[name] = attributes
+
                 with os.scandir(fd) as entries:
                     for entry in entries:
                         name = os.fsencode(entry.name)
                         names.append(ListedName(name, _kind(entry), entry.inode()))
-                        if slow_left > 0 and len(looks) < LOOKS_IN_LISTING:
-                            started_s = time.perf_counter()
-                            with contextlib.suppress(OSError):
-                                look = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
-                                if not look.dev:  # else another file system is mounted there
-                                    looks[name] = look
-                            is_slow = time.perf_counter() - started_s > FREE_LOOK_S
-                            slow_left = slow_left - 1 if is_slow else SLOW_LOOKS
-                self._looks.ended(len(looks), slow_left)
+                        if slow == SLOW_LOOKS or len(looks) == LOOKS_IN_LISTING:
+                            continue
+                        if not _takes_long(look):
+                            slow = 0
+                        elif not _takes_long(lambda: os.stat(b"/")):  # else the thread is what waits, not the source
+                            slow += 1
+                            if slow == SLOW_LOOKS and len(looks) <= 2 * SLOW_LOOKS:
+                                self._looks.were_slow()
             finally:
                 os.close(fd)
             return before, names, looks

@@ -53,13 +53,12 @@ class Regions:
             new = ((1 << high) - (1 << low)) & ~before
             if not new:
                 continue
-            self._pages[region] = before | new
+            now = self._pages[region] = before | new
+            rest = _WHOLE & ~now
             self._read += new.bit_count()
             if region in self._whole:
                 self._extra_used += (new & self._whole[region]).bit_count()
-            elif (before | new).bit_count() >= WANTED_SHARE * _PAGES and self._is_worth(
-                rest := _WHOLE & ~before & ~new
-            ):
+            elif may_wish and now.bit_count() >= WANTED_SHARE * _PAGES and self._is_worth(rest):
                 self._whole[region] = rest
                 self._extra += rest.bit_count()
                 start = region * REGION_BYTES

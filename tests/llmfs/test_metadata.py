@@ -19,7 +19,7 @@ from llmfs.config import Consistency
 from llmfs.inodes import Inode, InodeTable
 from llmfs.metadata import Metadata
 from llmfs.records import TABLES, Records
-from llmfs.source import Source
+from llmfs.source import SLOW_LOOKS, TRY_EVERY, Source
 from llmfs.store import Store, boot_id
 from predictor.events import Tier
 
@@ -535,6 +535,123 @@ def test_strict_always_asks_and_immutable_never_again(tmp_path: Path, consistenc
 
     run(test)
     world.close()
+
+
+def test_listing_brings_attributes_along_that_are_believed_as_long_as_others(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        assert await world.names() == {b"f"}
+        world.calls.take()
+        assert world.metadata.has_look(world.root, b"f")
+        inode = await world.lookup("f")
+        assert inode is not None and inode.attributes.size == 3 and world.tier is Tier.CACHE
+        assert world.calls.take() == [] and not world.metadata.has_look(world.root, b"f")
+        world.clock.ns += 4 * S
+        await world.lookup("f")
+        assert world.calls.take() == [("lookup", b"f")]
+
+    run(test)
+
+
+def test_attributes_that_came_along_answer_for_an_inode_that_was_only_listed(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        listing, _ = await world.metadata.listing(world.root, world.calls)  # type: ignore[arg-type]
+        inode = world.metadata.listed(world.root, listing.names[0], True)
+        assert inode is not None and inode.attributes.size == 0
+        world.calls.take()
+        assert (await world.attributes(inode)).size == 3 and world.calls.take() == []
+
+    run(test)
+
+
+def test_attributes_that_came_along_are_not_believed_when_their_time_is_up(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        await world.names()
+        path.write_bytes(b"newer")
+        world.clock.ns += 4 * S
+        inode = await world.lookup("f")
+        assert inode is not None and inode.attributes.size == 5
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True], ids=["in-memory", "forgotten"])
+def test_attributes_that_came_along_never_undo_a_change_of_ours_by_another_name(
+    world: World, is_forgotten: bool
+) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        (world.at / "d").mkdir()
+        os.link(path, world.at / "d/g")
+        directory = await world.lookup("d")
+        assert directory is not None
+        await world.names()
+        inode = await world.lookup("g", directory)
+        assert inode is not None
+        path.write_bytes(b"newer")  # as a write of ours through d/g does
+        world.metadata.own_change(inode)
+        if is_forgotten:
+            world.metadata.inodes.remove(inode)
+            world.metadata.dismissed(inode)
+        again = await world.lookup("f")
+        assert again is not None and again.attributes.size == 5
+
+    run(test)
+
+
+def test_attributes_that_came_along_are_void_when_the_directory_is_seen_changed(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        await world.names()
+        (world.at / "f").unlink()
+        (world.at / "g").write_bytes(b"")
+        world.clock.ns += 4 * S
+        await world.attributes(world.root)
+        world.calls.take()
+        assert await world.lookup("f") is None and world.calls.take() == [("lookup", b"f")]
+
+    run(test)
+
+
+def test_attributes_that_came_along_are_bounded(world: World) -> None:
+    async def test() -> None:
+        world.metadata._looks_kept = 5
+        for name in ("d", "e"):
+            (world.at / name).mkdir()
+            for number in range(4):
+                world.old(f"{name}/{number}")
+        d, e = await world.lookup("d"), await world.lookup("e")
+        assert d is not None and e is not None
+        await world.names(d)
+        await world.names(e)
+        assert not world.metadata.has_look(d, b"0") and world.metadata.has_look(e, b"0")
+
+    run(test)
+
+
+def test_no_more_names_are_looked_at_where_that_is_slow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        world.old(str(number))
+
+    def looks() -> int:
+        return len(world.source.names(world.root)[2])
+
+    is_slow = {"source": True, "threads": True}
+    monkeypatch.setattr("llmfs.source._takes_long", lambda call: [call(), is_slow[_subject(call)]][1])
+    assert looks() == 20  # everything takes long here: it says nothing of the source
+    is_slow["threads"] = False
+    assert looks() == SLOW_LOOKS
+    assert [looks() for _ in range(TRY_EVERY)] == [0] * TRY_EVERY
+    assert looks() == SLOW_LOOKS
+    is_slow["source"] = False
+    assert [looks() for _ in range(TRY_EVERY + 1)] == [0] * TRY_EVERY + [20]
+
+
+def _subject(call: Callable[[], object]) -> str:
+    """What a call of `Source.names` times: a look at a name, or what it is compared with."""
+    return "source" if call.__name__ == "look" else "threads"
 
 
 def test_two_names_of_a_file_are_one_inode(world: World) -> None:
