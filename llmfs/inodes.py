@@ -50,7 +50,18 @@ class ListedName(NamedTuple):
 class Listing:
     """All names of a directory in the state `generation`, in the source's order."""
 
-    __slots__ = ("as_of", "asked_ns", "generation", "index", "is_old", "looks", "names", "prefetched_by", "tally")
+    __slots__ = (
+        "as_of",
+        "asked_ns",
+        "asked_singly",
+        "generation",
+        "index",
+        "is_old",
+        "looks",
+        "names",
+        "prefetched_by",
+        "tally",
+    )
 
     def __init__(self, names: list[ListedName], generation: int) -> None:
         self.names = names
@@ -59,6 +70,7 @@ class Listing:
         self.is_old = False  # of a former mount, or used before
         self.prefetched_by: str | None = None  # who had it fetched ahead, until it is used
         self.looks: dict[bytes, Attributes] = {}  # what came along with the names and nobody has asked for yet
+        self.asked_singly = 0  # names that were, or would have been, asked of the source for want of a look
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)

@@ -33,7 +33,7 @@ from llmfs.config import Consistency
 from llmfs.inodes import ABSENT_ID, ROOT_ID, Entry, Inode, InodeTable, ListedName, Listing
 from llmfs.policy.freshness import generation_of, is_fresh, remaining_ns
 from llmfs.records import Records
-from llmfs.source import Source
+from llmfs.source import LOOKS_IN_LISTING, Source
 from llmfs.workers import Workers
 from predictor.events import Tier
 
@@ -45,6 +45,9 @@ CHILDREN_LIMIT = 65_536
 ALLOCATED_IDS = 1 << 62
 """Ids that we give out start here, beyond any inode number seen in practice."""
 
+
+ASKED_SINGLY = 4
+"""Names of a directory that are looked at one by one before all of them are."""
 
 UNREACHABLE = frozenset(
     (
@@ -257,6 +260,29 @@ class Metadata:
         if is_good or is_fresh(self._consistency_of(inode), inode.attributes, entry.checked_ns, now_ns):
             return inode
         return None
+
+    async def look_around(self, directory: Inode, name: bytes, workers: Workers, generator: str) -> None:
+        """A name of the directory is about to be looked at ahead of its use: have its neighbours looked at with it.
+
+        Where the source sends attributes along with names, one listing is cheaper than stats of a few names of it.
+        """
+        listing = directory.listing if self._has_listing(directory) else None
+        if (
+            listing is None
+            or self._is_strict
+            or name not in listing.index
+            or len(listing.names) > LOOKS_IN_LISTING
+            or not self._source.sends_attributes_with_names
+            or self.known(directory, name) is not None
+            or self.has_look(directory, name)
+        ):
+            return
+        listing.asked_singly += 1
+        if listing.asked_singly >= min(ASKED_SINGLY, len(listing.names)):
+            listing.asked_singly = 0
+            await self._single_flight(
+                ("listing", directory.id), generator, lambda: self._ask_listing(directory, workers)
+            )
 
     def has_look(self, directory: Inode, name: bytes) -> bool:
         """Whether a listing brought the name's attributes along, which nobody asked for yet."""
@@ -523,7 +549,9 @@ class Metadata:
             return Listing(names, 0)  # we keep changing it: for this reader, not to be kept
         self._take_attributes(directory, attributes, began, asked_ns)
         directory.misses = 0
+        former = directory.listing
         listing = directory.listing = Listing(names, directory.generation)
+        listing.is_old = former is not None and former.is_old and former.generation == listing.generation
         self._records.keep_listing(directory.id, listing)
         if not self._is_strict:
             listing.looks, listing.asked_ns, listing.as_of = looks, asked_ns, began

@@ -149,15 +149,16 @@ class Prefetcher:
                 self._planning.done()
 
     async def _fetch(self, job: Job[Inode]) -> None:
-        inode: Inode | None
-        if job.want is Want.ATTRIBUTES and job.path:
+        inode: Inode | None = job.place
+        if job.path:
             *above, name = job.path
             inode = await self._metadata.resolve(job.place, above, self._workers, job.generator)
-            if inode is None or inode.children is None or self._metadata.has_look(inode, name):
+            if inode is None or inode.children is None:
                 return
+            await self._metadata.look_around(inode, name, self._workers, job.generator)
+            if job.want is Want.ATTRIBUTES and self._metadata.has_look(inode, name):
+                return  # it is taken in when it is asked for
             inode, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
-        else:
-            inode = await self._metadata.resolve(job.place, job.path, self._workers, job.generator)
         if inode is None:
             return  # that it is absent is known now, which may be what was wanted
         if job.want is Want.LISTING and inode.attributes.is_directory:

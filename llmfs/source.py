@@ -66,6 +66,10 @@ class _Looks:
         self._to_skip = max(0, self._to_skip - 1)
         return not self._to_skip
 
+    @property
+    def seem_free(self) -> bool:
+        return not self._to_skip
+
     def were_slow(self) -> None:
         """A listing found that they are requests of their own."""
         self._to_skip = TRY_EVERY + 1
@@ -120,6 +124,11 @@ class Source:
     def tells_errors_at_once(self) -> bool:
         """Whether a write that will fail fails when it is made, and not when the file is closed, as over a network."""
         return self.filesystem_type in _WITHOUT_DEFERRED_ERRORS
+
+    @property
+    def sends_attributes_with_names(self) -> bool:
+        """Whether listings bring attributes along, as far as the last ones told."""
+        return self._looks.seem_free
 
     @property
     def is_attached(self) -> bool:

@@ -17,7 +17,7 @@ import trio.testing
 
 from llmfs.config import Consistency
 from llmfs.inodes import Inode, InodeTable
-from llmfs.metadata import Metadata
+from llmfs.metadata import ASKED_SINGLY, Metadata
 from llmfs.records import TABLES, Records
 from llmfs.source import SLOW_LOOKS, TRY_EVERY, Source
 from llmfs.store import Store, boot_id
@@ -611,6 +611,26 @@ def test_attributes_that_came_along_are_void_when_the_directory_is_seen_changed(
         await world.attributes(world.root)
         world.calls.take()
         assert await world.lookup("f") is None and world.calls.take() == [("lookup", b"f")]
+
+    run(test)
+
+
+def test_several_names_of_a_directory_are_looked_at_again_by_one_listing(world: World) -> None:
+    async def test() -> None:
+        for number in range(8):
+            world.old(str(number))
+        await world.names()
+        for number in range(8):
+            await world.lookup(str(number))
+        world.remount()
+        world.clock.ns += 70 * S
+        for number in range(8):
+            name = b"%d" % number
+            await world.metadata.look_around(world.root, name, world.calls, "scan")  # type: ignore[arg-type]
+            if not world.metadata.has_look(world.root, name):
+                await world.metadata.lookup(world.root, name, world.calls, "scan")  # type: ignore[arg-type]
+        assert [call for call, _ in world.calls.take()] == ["lookup"] * (ASKED_SINGLY - 1) + ["names"]
+        assert await world.lookup("7") is not None and world.tier is Tier.CACHE and world.calls.take() == []
 
     run(test)
 
