@@ -31,6 +31,10 @@ FOREIGN = -1
 """No generation: of pages that the kernel may hold, and that must be dropped before it is told that they are good."""
 
 
+ASKED_SINGLY = 4
+"""Names of a listed directory that are looked at one by one before all of them are."""
+
+
 class Entry(NamedTuple):
     """A name in a directory: whose it is (ABSENT_ID: nobody's), when that was seen, in which state of the directory."""
 
@@ -51,9 +55,9 @@ class Listing:
     """All names of a directory in the state `generation`, in the source's order."""
 
     __slots__ = (
+        "_asked_singly",
         "as_of",
         "asked_ns",
-        "asked_singly",
         "generation",
         "index",
         "is_old",
@@ -70,10 +74,18 @@ class Listing:
         self.is_old = False  # of a former mount, or used before
         self.prefetched_by: str | None = None  # who had it fetched ahead, until it is used
         self.looks: dict[bytes, Attributes] = {}  # what came along with the names and nobody has asked for yet
-        self.asked_singly = 0  # names that were, or would have been, asked of the source for want of a look
+        self._asked_singly = 0  # names that were asked of the source since it was last said to be worth it
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
+
+    def is_asked_singly(self) -> bool:
+        """One more of its names has to be asked of the source. Whether looking at all of them is cheaper by now."""
+        self._asked_singly += 1
+        if self._asked_singly < min(ASKED_SINGLY, len(self.names)):
+            return False
+        self._asked_singly = 0
+        return True
 
 
 class Inode:

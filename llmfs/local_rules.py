@@ -24,6 +24,7 @@ MISSES_BEFORE_LISTING = 2
 """Absent names asked of the source one by one before the directory's listing is fetched, which answers for all."""
 
 DESCENT = "descent"
+STALE = "stale"
 COMPANION = "companion"
 """What the listings and the files are told apart by that the rules of these names wish for."""
 
@@ -74,6 +75,8 @@ class Prefetches(Protocol[PlaceIn]):
 
     def have_names_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
 
+    def have_looks_ready(self, directory: PlaceIn) -> None: ...
+
     def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
 
     def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int) -> None: ...
@@ -108,6 +111,8 @@ class LocalRules(Generic[Place]):
         position = listing.index.get(name)
         if position is None:
             return
+        if tier is Tier.SOURCE and listing.is_asked_singly():
+            self._prefetcher.have_looks_ready(directory)
         if directory.scan is None:
             if tier is Tier.CACHE:
                 return

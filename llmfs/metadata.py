@@ -46,9 +46,6 @@ ALLOCATED_IDS = 1 << 62
 """Ids that we give out start here, beyond any inode number seen in practice."""
 
 
-ASKED_SINGLY = 4
-"""Names of a directory that are looked at one by one before all of them are."""
-
 UNREACHABLE = frozenset(
     (
         errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -268,21 +265,25 @@ class Metadata:
         """
         listing = directory.listing if self._has_listing(directory) else None
         if (
-            listing is None
-            or self._is_strict
-            or name not in listing.index
-            or len(listing.names) > LOOKS_IN_LISTING
-            or not self._source.sends_attributes_with_names
-            or self.known(directory, name) is not None
-            or self.has_look(directory, name)
+            listing is not None
+            and name in listing.index
+            and self.known(directory, name) is None
+            and not self.has_look(directory, name)
+            and listing.is_asked_singly()
         ):
-            return
-        listing.asked_singly += 1
-        if listing.asked_singly >= min(ASKED_SINGLY, len(listing.names)):
-            listing.asked_singly = 0
-            await self._single_flight(
-                ("listing", directory.id), generator, lambda: self._ask_listing(directory, workers)
-            )
+            await self.look_at_names(directory, workers, generator)
+
+    async def look_at_names(self, directory: Inode, workers: Workers, generator: str) -> None:
+        """Look at all names of a directory by listing it, if that brings their attributes along. Raises OSError."""
+        listing = directory.listing
+        if (
+            listing is not None
+            and not self._is_strict
+            and len(listing.names) <= LOOKS_IN_LISTING
+            and self._source.sends_attributes_with_names
+        ):
+            key = ("listing", directory.id)
+            await self._single_flight(key, generator, lambda: self._ask_listing(directory, workers))
 
     def has_look(self, directory: Inode, name: bytes) -> bool:
         """Whether a listing brought the name's attributes along, which nobody asked for yet."""

@@ -75,7 +75,7 @@ _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
 GENERATORS = {
     "data": ("sequential", "region", "companion", *_PLANNED),
     "attributes": ("scan", "descent", *_PLANNED),
-    "listing": ("misses", "descent", "scan", "companion", *_PLANNED),
+    "listing": ("misses", "descent", "stale", "scan", "companion", *_PLANNED),
 }
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
 

@@ -14,7 +14,7 @@ import trio
 
 from llmfs.content import Content
 from llmfs.inodes import Inode
-from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT
+from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT, STALE
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
@@ -70,6 +70,10 @@ class Prefetcher:
         now_s = time.monotonic()
         for position, name in enumerate(names):
             self._push(position, Job(Want.ATTRIBUTES, directory, (name,), 0, 0, "scan", now_s, 1.0))
+
+    def have_looks_ready(self, directory: Inode) -> None:
+        """A local rule's wish: the attributes of all names of a directory, if its listing brings them along."""
+        self._push(0, Job(Want.LISTING, directory, (), 0, 0, STALE, time.monotonic(), 1.0))
 
     def have_listings_ready(self, directory: Inode, names: Sequence[bytes]) -> None:
         """A local rule's wish: the listings of these directories in a directory, in this order."""
@@ -161,6 +165,9 @@ class Prefetcher:
             inode, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
         if inode is None:
             return  # that it is absent is known now, which may be what was wanted
+        if job.generator == STALE:
+            await self._metadata.look_at_names(inode, self._workers, job.generator)
+            return
         if job.want is Want.LISTING and inode.attributes.is_directory:
             _, tier = await self._metadata.listing(inode, self._workers, job.generator)
             if tier is Tier.SOURCE or job.generator != DESCENT:  # else it was told already

@@ -601,6 +601,9 @@ class Simulation:
             self.planning.push(position, Job(Want.ATTRIBUTES, node, (), 0, 0, "scan", self.now_s, 1.0))
         self._hand_out()
 
+    def have_looks_ready(self, directory: Node) -> None:
+        """Names are known for good here."""
+
     def have_listings_ready(self, directory: Node, names: Sequence[bytes]) -> None:
         """A rule's wish: the listings of these directories."""
         for position, name in enumerate(names):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfs.config import Predictor
-from llmfs.inodes import ListedName, Listing
+from llmfs.inodes import ASKED_SINGLY, ListedName, Listing
 from llmfs.local_rules import DESCENT, LocalRules
 from llmfs.policy import companions, descent, regions
 from llmfs.policy.companions import Companions
@@ -181,6 +181,7 @@ class Wishes:
         self.data: list[tuple[str, int, int]] = []
         self.listings: list[bytes] = []
         self.files: list[bytes] = []
+        self.looks = 0
 
     def accessed(self) -> None:
         pass
@@ -190,6 +191,9 @@ class Wishes:
 
     def have_names_ready(self, directory: Place, names: Sequence[bytes]) -> None:
         raise AssertionError
+
+    def have_looks_ready(self, directory: Place) -> None:
+        self.looks += 1
 
     def have_listings_ready(self, directory: Place, names: Sequence[bytes]) -> None:
         self.listings += names
@@ -224,6 +228,16 @@ def test_companions_are_wished_for_after_a_miss() -> None:
     assert wishes.files == []
     rules.began(Place(100, (directory, b"2.h")), Tier.SOURCE)
     assert wishes.files == [b"3.h", b"4.h", b"5.h"]
+
+
+def test_a_listed_directory_whose_names_are_asked_for_one_by_one_is_looked_at_whole() -> None:
+    wishes, directory = Wishes(), Place()
+    rules = rules_of(wishes)
+    directory.listing = listing_of(*(f"{n}.h" for n in range(60)))
+    for n in range(0, 48, 6):  # no walk: steps are too long for one
+        rules.looked_up(directory, b"%d.h" % n, Place(), Tier.SOURCE)
+        rules.looked_up(directory, b"%d.h" % (n + 1), Place(), Tier.CACHE)
+    assert wishes.looks == 8 // ASKED_SINGLY
 
 
 def test_a_steady_sequential_reader_is_left_to_readahead() -> None:

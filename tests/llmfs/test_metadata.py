@@ -16,8 +16,8 @@ import trio
 import trio.testing
 
 from llmfs.config import Consistency
-from llmfs.inodes import Inode, InodeTable
-from llmfs.metadata import ASKED_SINGLY, Metadata
+from llmfs.inodes import ASKED_SINGLY, Inode, InodeTable
+from llmfs.metadata import Metadata
 from llmfs.records import TABLES, Records
 from llmfs.source import SLOW_LOOKS, TRY_EVERY, Source
 from llmfs.store import Store, boot_id
