@@ -464,6 +464,8 @@ class Metadata:
         """Only the source can say what the name stands for."""
         if directory.children is not None:
             directory.children.pop(name, None)
+        if directory.listing is not None:
+            directory.listing.looks.pop(name, None)
         self._records.drop_entry(directory.id, name)
 
     # --- asking the source
@@ -541,9 +543,10 @@ class Metadata:
         return inode.attributes
 
     async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
+        with_looks = not self._is_strict and not workers.is_inline  # else they would not be believed, or gain nothing
         for _ in range(LOOKS):
             began, asked_ns = self._tick(), self.now_ns()
-            attributes, names, looks = await workers.run(self._source.names, directory)
+            attributes, names, looks = await workers.run(self._source.names, directory, with_looks)
             if directory.as_of <= began:
                 break
         else:
@@ -554,7 +557,7 @@ class Metadata:
         listing = directory.listing = Listing(names, directory.generation)
         listing.is_old = former is not None and former.is_old and former.generation == listing.generation
         self._records.keep_listing(directory.id, listing)
-        if not self._is_strict:
+        if with_looks:
             listing.looks, listing.asked_ns, listing.as_of = looks, asked_ns, began
             self._bound_looks(listing)
         return listing

@@ -224,7 +224,9 @@ class Source:
         with self._timed("getattr"), self.descriptors.path(inode) as fd:
             return self._attributes(os.stat(fd))
 
-    def names(self, inode: Inode) -> tuple[Attributes, list[ListedName], dict[bytes, Attributes]]:
+    def names(
+        self, inode: Inode, with_looks: bool = True
+    ) -> tuple[Attributes, list[ListedName], dict[bytes, Attributes]]:
         """A directory's names as of the attributes returned beside them, and attributes of those that cost nothing.
 
         Network file systems send attributes along with names (READDIRPLUS of NFS and FUSE, SFTP's READDIR): the
@@ -237,7 +239,7 @@ class Source:
                 before = self._attributes(os.stat(fd))
                 names: list[ListedName] = []
                 looks: dict[bytes, Attributes] = {}
-                slow = 0 if self._looks.are_free() else SLOW_LOOKS
+                slow = 0 if with_looks and self._looks.are_free() else SLOW_LOOKS
 
                 def look() -> None:
                     with contextlib.suppress(OSError):
