@@ -286,9 +286,15 @@ class Metadata:
             await self._single_flight(key, generator, lambda: self._ask_listing(directory, workers))
 
     def has_look(self, directory: Inode, name: bytes) -> bool:
-        """Whether a listing brought the name's attributes along, which nobody asked for yet."""
+        """Whether a listing brought attributes of the name along that may be believed and nobody has asked for."""
         listing = directory.listing
-        return listing is not None and name in listing.looks and self._may_use_looks(directory, listing)
+        look = listing.looks.get(name) if listing is not None else None
+        return (
+            listing is not None
+            and look is not None
+            and self._may_use_looks(directory, listing)
+            and is_fresh(self._consistency, look, listing.asked_ns, self.now_ns())
+        )
 
     def _listed_look(self, directory: Inode, name: bytes, generator: str | None) -> Inode | None:
         """The inode of a name by the attributes that its directory's listing brought along, while they are good."""
@@ -564,6 +570,8 @@ class Metadata:
 
     def _bound_looks(self, listing: Listing) -> None:
         """The oldest go; those that were asked for meanwhile count until then."""
+        if not listing.looks:
+            return
         self._looks += len(listing.looks)
         self._listings_with_looks.append((listing, len(listing.looks)))
         while self._looks > self._looks_kept:

@@ -631,6 +631,9 @@ def test_several_names_of_a_directory_are_looked_at_again_by_one_listing(world: 
                 await world.metadata.lookup(world.root, name, world.calls, "scan")  # type: ignore[arg-type]
         assert [call for call, _ in world.calls.take()] == ["lookup"] * (ASKED_SINGLY - 1) + ["names"]
         assert await world.lookup("7") is not None and world.tier is Tier.CACHE and world.calls.take() == []
+        assert world.metadata.has_look(world.root, b"6")
+        world.clock.ns += 70 * S  # what came along is as old as anything
+        assert not world.metadata.has_look(world.root, b"6")
 
     run(test)
 
