@@ -19,6 +19,9 @@ WANTED_SHARE = 0.25
 REGIONS_MAX = 2048
 """Remembered for a reader (1 GiB of them): the oldest goes."""
 
+LEAST_PAGES = 128
+"""Read of a file before a region of it is fetched whole: who reads its head alone does not jump about."""
+
 PROBE_PAGES = 256
 """Fetched before it is known how much comes true: 1 MiB."""
 
@@ -71,7 +74,7 @@ class Regions:
 
     def _is_worth(self, rest: int) -> bool:
         """Whether it may be fetched, by what became of what was fetched before."""
-        if not rest:
+        if not rest or self._read < LEAST_PAGES:
             return False
         unused = self._extra - self._extra_used + rest.bit_count()
         is_poor = self._extra >= PROBE_PAGES and self._extra_used < POOR_ACCURACY * self._extra

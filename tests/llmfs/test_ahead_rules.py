@@ -50,15 +50,27 @@ class Reads:
         return len(self.had) / len(self.read)
 
 
-def test_region_of_which_a_quarter_was_read_is_fetched_whole_once() -> None:
+def jumper() -> Regions:
+    """The state of who has read here and there in a file already."""
     rule = Regions()
+    for number in range(100, 100 + regions.LEAST_PAGES):
+        assert rule.observe(number * REGION_BYTES, 4096, 1 << 40) == []
+    return rule
+
+
+def test_region_of_which_a_quarter_was_read_is_fetched_whole_once() -> None:
+    rule = jumper()
     assert rule.observe(REGION_BYTES + 64 * KIB, 64 * KIB, 1 << 30) == []
     assert rule.observe(REGION_BYTES + 256 * KIB, 64 * KIB, 1 << 30) == [(REGION_BYTES, REGION_BYTES)]
     assert rule.observe(REGION_BYTES + 384 * KIB, 128 * KIB, 1 << 30) == []
 
 
 def test_region_ends_with_the_file() -> None:
-    assert Regions().observe(0, 128 * KIB, 200 * KIB) == [(0, 200 * KIB)]
+    assert jumper().observe(REGION_BYTES, 128 * KIB, REGION_BYTES + 200 * KIB) == [(REGION_BYTES, 200 * KIB)]
+
+
+def test_who_reads_the_head_of_a_file_alone_gets_no_more_of_it() -> None:
+    assert Regions().observe(0, 256 * KIB, 1 << 30) == []
 
 
 def test_pages_read_again_show_nothing_new() -> None:

@@ -68,17 +68,23 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
     (world.backing / "d").mkdir()
     for number in range(40):
         (world.backing / "d" / f"f{number:02}").write_bytes(os.urandom(300_000))
+    for number in range(4):
+        (world.backing / "d" / f"s{number}").mkdir()
     m = world.mount("--predictor", "sequential", "--metrics-port", "0", source=world.slow_source())
-    for name in os.listdir(m / "d"):  # in the order of the directory, as find and du do
-        os.stat(m / "d" / name)
-        (m / "d" / name).read_bytes()
+    names = os.listdir(m / "d")
+    for name in names:
+        if name.startswith("f"):
+            (m / "d" / name).read_bytes()
+    for name in names:
+        if name.startswith("s"):
+            os.listdir(m / "d" / name)
     now = samples(m)
 
     def total(name: str, **labels: str) -> float:
         wanted = labels.items()
         return sum(value for (each, has), value in now.items() if each == name and wanted <= dict(has).items())
 
-    for kind, generator in (("data", "sequential"), ("attributes", "scan")):
+    for kind, generator in (("data", "sequential"), ("listing", "descent")):
         issued = total("llmfs_prefetch_issued_total", kind=kind, generator=generator)
         in_time = total("llmfs_prefetch_used_total", kind=kind, generator=generator, timeliness="in_time")
         late = total("llmfs_prefetch_used_total", kind=kind, generator=generator, timeliness="late")
