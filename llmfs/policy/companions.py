@@ -4,13 +4,13 @@ The modules of a package, the headers of a library, the samples of a class lie t
 read nothing but that tells that they will be. Over an import of PyTorch, at a fifth, the rule foretells 55% of the
 files that are read, and 57% of what it foretells is read (at a tenth: 68% and 41%; at a half: 28% and 67%).
 
-Somebody who reads here and there is not to pay for that: what was fetched so and not used stays below half of what was
-read, and below a tenth of it where less than a third comes true.
+Somebody who reads here and there is not to pay for that (`account.py`).
 """
 
 from collections import Counter
 
 from llmfs.inodes import Listing
+from llmfs.policy.account import Account
 
 SMALL_BYTES = 128 << 10
 """Read of a companion; a file that is larger is no companion of anybody."""
@@ -23,10 +23,6 @@ NAMES_MAX = 4096
 
 PROBE_BYTES = 4 << 20
 """Fetched before it is known how much comes true."""
-
-UNUSED_SHARE = 0.5
-UNUSED_SHARE_POOR = 0.1
-POOR_ACCURACY = 1 / 3
 
 
 class Tally:
@@ -43,16 +39,14 @@ class Companions:
     """What was read of directories, and what became of what was fetched for it."""
 
     def __init__(self) -> None:
-        self._read = 0  # bytes of small files
-        self._fetched = 0  # bytes
-        self._used = 0  # bytes
+        self._account = Account(PROBE_BYTES)  # bytes of small files
 
     def wanted(self, listing: Listing, name: bytes, size_bytes: int, may_wish: bool = True) -> list[bytes]:
         """A small file of this size, named in the listing, begins to be read: which others to fetch.
 
         Without `may_wish` it is noted, and nothing fetched: who finds what he wants in the cache needs no more of it.
         """
-        self._read += size_bytes
+        self._account.read += size_bytes
         if len(listing.names) > NAMES_MAX or name not in listing.index:
             return []
         tally = listing.tally
@@ -64,24 +58,22 @@ class Companions:
             return []  # alone, or all are fetched
         read = tally.read.setdefault(kind, set())
         read.add(name)
-        if not may_wish or len(read) < WANTED_SHARE * count or not self._is_worth((count - len(read)) * size_bytes):
+        if (
+            not may_wish
+            or len(read) < WANTED_SHARE * count
+            or not self._account.allows((count - len(read)) * size_bytes)
+        ):
             return []
         del tally.kinds[kind], tally.read[kind]
         return [listed.name for listed in listing.names if _kind(listed.name) == kind and listed.name not in read]
 
     def fetched(self, size_bytes: int) -> None:
         """So much was fetched of companions."""
-        self._fetched += size_bytes
+        self._account.fetched += size_bytes
 
     def used(self, size_bytes: int) -> None:
         """So much of that was used."""
-        self._used += size_bytes
-
-    def _is_worth(self, more_bytes: int) -> bool:
-        unused = self._fetched - self._used + more_bytes
-        if self._fetched >= PROBE_BYTES and self._used < POOR_ACCURACY * self._fetched:
-            return unused <= UNUSED_SHARE_POOR * self._read
-        return unused <= max(PROBE_BYTES, UNUSED_SHARE * self._read)
+        self._account.used += size_bytes
 
 
 def _kind(name: bytes) -> bytes:

@@ -4,9 +4,10 @@ A mapped library is read where its code leads, in pieces of 4 to 128 KiB that fo
 lies together: over the libraries of an import of PyTorch a quarter of a region's pages foretold the rest so well that
 fetching it took 460 to 530 requests in place of 1,454, for 1.45 times the bytes.
 
-Somebody who reads at random over all of a large file is not to pay for that. What was fetched so and not used stays
-below half of what was used (`UNUSED_SHARE`), and below a tenth of it where less than a third comes true.
+Somebody who reads at random over all of a large file is not to pay for that (`account.py`).
 """
+
+from llmfs.policy.account import Account
 
 REGION_BYTES = 512 << 10
 _PAGE_BYTES = 4096
@@ -25,22 +26,16 @@ LEAST_PAGES = 128
 PROBE_PAGES = 256
 """Fetched before it is known how much comes true: 1 MiB."""
 
-UNUSED_SHARE = 0.5
-UNUSED_SHARE_POOR = 0.1
-POOR_ACCURACY = 1 / 3
-
 
 class Regions:
     """What one reader has read of a file, by region."""
 
-    __slots__ = ("_extra", "_extra_used", "_pages", "_read", "_whole")
+    __slots__ = ("_account", "_pages", "_whole")
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}  # by region: a bit for each page that was read
         self._whole: dict[int, int] = {}  # of regions that were fetched whole: the pages that nobody had read
-        self._read = 0  # pages
-        self._extra = 0  # pages that were fetched beyond what was read,
-        self._extra_used = 0  # and those of them that were then read
+        self._account = Account(PROBE_PAGES)
 
     def observe(self, offset: int, length: int, size: int, may_wish: bool = True) -> list[tuple[int, int]]:
         """`length` bytes at `offset` of a file of `size` bytes are read: (offset, length) of what to fetch whole.
@@ -48,6 +43,7 @@ class Regions:
         Without `may_wish` it is noted, and nothing fetched.
         """
         found = []
+        account = self._account
         first, stop = offset // _PAGE_BYTES, -(-(offset + length) // _PAGE_BYTES)
         for region in range(first // _PAGES, (stop - 1) // _PAGES + 1):
             base = region * _PAGES
@@ -58,12 +54,12 @@ class Regions:
                 continue
             now = self._pages[region] = before | new
             rest = _WHOLE & ~now
-            self._read += new.bit_count()
+            account.read += new.bit_count()
             if region in self._whole:
-                self._extra_used += (new & self._whole[region]).bit_count()
+                account.used += (new & self._whole[region]).bit_count()
             elif may_wish and now.bit_count() >= WANTED_SHARE * _PAGES and self._is_worth(rest):
                 self._whole[region] = rest
-                self._extra += rest.bit_count()
+                account.fetched += rest.bit_count()
                 start = region * REGION_BYTES
                 found.append((start, min(REGION_BYTES, size - start)))
         if len(self._pages) > REGIONS_MAX:
@@ -73,11 +69,5 @@ class Regions:
         return found
 
     def _is_worth(self, rest: int) -> bool:
-        """Whether it may be fetched, by what became of what was fetched before."""
-        if not rest or self._read < LEAST_PAGES:
-            return False
-        unused = self._extra - self._extra_used + rest.bit_count()
-        is_poor = self._extra >= PROBE_PAGES and self._extra_used < POOR_ACCURACY * self._extra
-        if is_poor:
-            return unused <= UNUSED_SHARE_POOR * self._read
-        return unused <= max(PROBE_PAGES, UNUSED_SHARE * self._read)
+        """Whether the pages of this bitmap may be fetched."""
+        return bool(rest) and self._account.read >= LEAST_PAGES and self._account.allows(rest.bit_count())

@@ -11,6 +11,7 @@ from llmfs.config import Predictor
 from llmfs.inodes import ASKED_SINGLY, ListedName, Listing
 from llmfs.local_rules import LocalRules
 from llmfs.policy import companions, descent, regions
+from llmfs.policy.account import UNUSED_SHARE, UNUSED_SHARE_POOR
 from llmfs.policy.companions import Companions
 from llmfs.policy.descent import Descent
 from llmfs.policy.regions import REGION_BYTES, Regions
@@ -95,7 +96,7 @@ def test_who_reads_at_random_pays_half_more_at_most(pages: int, seed: int) -> No
     for _ in range(400):
         reads(chance.randrange(1 << 20) * 4096, pages * 4096)
     probe = regions.PROBE_PAGES / len(reads.read)
-    assert reads.amplification <= 1 + max(regions.UNUSED_SHARE, probe)
+    assert reads.amplification <= 1 + max(UNUSED_SHARE, probe)
 
 
 def test_memory_of_regions_is_bounded() -> None:
@@ -132,7 +133,7 @@ def test_companions_that_nobody_uses_are_fetched_no_more() -> None:
             more = rule.wanted(listing, b"%d-%d" % (number, n), size)
             rule.fetched(len(more) * size)
             fetched += len(more) * size
-    assert companions.PROBE_BYTES // 2 < fetched <= max(companions.PROBE_BYTES, companions.UNUSED_SHARE_POOR * read)
+    assert companions.PROBE_BYTES // 2 < fetched <= max(companions.PROBE_BYTES, UNUSED_SHARE_POOR * read)
 
 
 def test_directories_are_listed_ahead_while_enough_of_them_are_gone_into() -> None:
