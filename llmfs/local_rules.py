@@ -1,5 +1,5 @@
-"""The rules that need no predictor: readahead within a file, regions of it that are wanted whole, stat-ahead in a
-directory, listings of the directories below it, listings instead of misses.
+"""The rules that need no predictor: readahead within a file, regions of it that are wanted whole, companions of it that
+are too, stat-ahead in a directory, listings of the directories below it, listings instead of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
@@ -134,11 +134,27 @@ class LocalRules(Generic[Place]):
             listing.is_old = True
             self._descend(directory, listing, is_ahead=False)
 
-    def listed_ahead(self, directory: Place, name: bytes) -> None:
-        """A directory of that name was listed because of `_descend`."""
-        self.descent.fetched(name)
-        if directory.listing is not None:
-            self._descend(directory, directory.listing, is_ahead=True)
+    def listed_ahead(self, directory: Place, name: bytes, generator: str) -> None:
+        """The listing of a directory of that name was fetched for `generator`."""
+        if generator == DESCENT:
+            self.descent.fetched(name)
+            if directory.listing is not None:
+                self._descend(directory, directory.listing, is_ahead=True)
+
+    def listing_used(self, name: bytes, generator: str) -> None:
+        """A program was served from such a listing."""
+        if generator == DESCENT:
+            self.descent.used(name)
+
+    def data_fetched(self, generator: str, size_bytes: int) -> None:
+        """Data was fetched for `generator`."""
+        if generator == COMPANION:
+            self.companions.fetched(size_bytes)
+
+    def data_used(self, generator: str, size_bytes: int) -> None:
+        """A program used such data."""
+        if generator == COMPANION:
+            self.companions.used(size_bytes)
 
     def began(self, inode: Place, tier: Tier) -> None:
         """A program has read the beginning of a file."""

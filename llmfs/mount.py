@@ -39,7 +39,7 @@ from llmfs.guard import wiring as guarding
 from llmfs.held import HeldFiles
 from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
-from llmfs.local_rules import COMPANION, DESCENT, LocalRules
+from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
@@ -577,8 +577,8 @@ class Mount:
 
     def _listing_used(self, directory: Inode, generator: str) -> None:
         self.metrics.prefetch_used("listing", generator, was_late=False)
-        if generator == DESCENT and directory.place is not None:
-            self._rules.descent.used(directory.place[1])
+        if directory.place is not None:
+            self._rules.listing_used(directory.place[1], generator)
 
     def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
         self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())
@@ -587,15 +587,13 @@ class Mount:
             return
         self.metrics.prefetched("data", generator, size_bytes)
         self.prefetcher.fetched(size_bytes)
-        if generator == COMPANION:
-            self._rules.companions.fetched(size_bytes)
+        self._rules.data_fetched(generator, size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
-        if generator == COMPANION:
-            self._rules.companions.used(size_bytes)
+        self._rules.data_used(generator, size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)
@@ -649,8 +647,8 @@ class Mount:
     def _listed_ahead(self, directory: Inode, generator: str) -> None:
         if directory.listing is not None:
             self._listed(directory, directory.listing.names)
-        if generator == DESCENT and directory.place is not None:
-            self._rules.listed_ahead(directory, directory.place[1])
+        if directory.place is not None:
+            self._rules.listed_ahead(directory, directory.place[1], generator)
 
     def _take_plan(self, items: list[PlanItem]) -> None:
         self._decisions.planned(items, time.time())

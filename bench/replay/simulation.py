@@ -457,15 +457,13 @@ class Simulation:
         node.misses = 0
         if generator is not None:
             self.outcome.names_ahead += 1
-            if generator == DESCENT:
-                self.rules.listed_ahead(node, node.name)
+            self.rules.listed_ahead(node, node.name, generator)
         self.planner.listed(node)
 
     def _listing_used(self, node: Node) -> None:
         """A program was served from a listing."""
         if node.listing_ahead is not None:
-            if node.listing_ahead == DESCENT:
-                self.rules.descent.used(node.name)
+            self.rules.listing_used(node.name, node.listing_ahead)
             node.listing_ahead = None
             self.outcome.names[0] += 1
 
@@ -488,8 +486,7 @@ class Simulation:
         self.outcome.blocks[0] += 1
         self.outcome.blocks_ahead_used += 1
         self.planning.used(resident.size_bytes)
-        if generator == COMPANION:
-            self.rules.companions.used(resident.size_bytes)
+        self.rules.data_used(generator, resident.size_bytes)
         self.planner.became(node, generator, True, False)
         self._hand_out()
 
@@ -543,13 +540,11 @@ class Simulation:
             size_bytes = fresh.bit_count() * PAGE_BYTES
             self.outcome.blocks_ahead += 1
             self.planning.fetched(size_bytes)
-            if generator == COMPANION:
-                self.rules.companions.fetched(size_bytes)
+            self.rules.data_fetched(generator, size_bytes)
             if flight.was_joined:
                 self.outcome.blocks_ahead_used += 1
                 self.planning.used(size_bytes)
-                if generator == COMPANION:
-                    self.rules.companions.used(size_bytes)
+                self.rules.data_used(generator, size_bytes)
                 self.planner.became(node, generator, True, True)
                 self.outcome.bytes_used += size_bytes
                 generator = None
