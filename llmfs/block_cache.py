@@ -64,7 +64,7 @@ class BlockCache:
         return self._policy.capacity_bytes
 
     def load_index(self, token: trio.lowlevel.TrioToken) -> None:
-        """Start reading the keys of what a former mount left."""
+        """Start reading what a former mount left: the keys, then the blocks into the kernel's page cache."""
         threading.Thread(target=self._read_index, args=(token,), name="block-index", daemon=True).start()
 
     def get(self, key: bytes) -> Block | None:
@@ -186,6 +186,7 @@ class BlockCache:
             token.run_sync_soon(self._take_index, batch)
         except trio.RunFinishedError:
             return
+        self._store.read_in()
 
     def _take_index(self, batch: list[tuple[bytes, int]]) -> None:
         for key, size in batch:

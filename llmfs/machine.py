@@ -14,7 +14,7 @@ _DESKTOP_BYTES = 8 << 30
 def look(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> Machine:
     """This machine, of which our control groups may leave us a part."""
     groups = _groups(proc / "self/cgroup", cgroups)
-    memory_bytes = _memory_bytes(proc / "meminfo")
+    memory_bytes = _meminfo(proc / "meminfo", "MemTotal") or _DESKTOP_BYTES
     limit_bytes = min((limit for group in groups for limit in _memory_limits(group)), default=memory_bytes)
     cores = len(os.sched_getaffinity(0))
     quota = min((share for group in groups for share in _core_limits(group)), default=float(cores))
@@ -26,14 +26,20 @@ def look(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> 
     )
 
 
-def _memory_bytes(meminfo: Path) -> int:
+def available_bytes(proc: Path = Path("/proc")) -> int:
+    """What programs could still have of the machine's memory without swapping; 0 where that cannot be read."""
+    return _meminfo(proc / "meminfo", "MemAvailable") or 0
+
+
+def _meminfo(meminfo: Path, name: str) -> int | None:
+    """A figure of proc_meminfo(5), in bytes."""
     try:
         for line in meminfo.read_text().splitlines():
-            if line.startswith("MemTotal:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
-    return _DESKTOP_BYTES
+    return None
 
 
 def _groups(own: Path, root: Path) -> list[Path]:

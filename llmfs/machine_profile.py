@@ -54,6 +54,7 @@ class MachineProfile:
     hot_blocks: int = 128  # decoded, of 128 KiB
     write_behind_bytes: int = 64 * _MIB  # waiting for LMDB; there are two environments
     mapped_bytes: int | None = None  # of each LMDB environment's map, that stay mapped
+    read_in_bytes: int = 1 * _GIB  # of the blocks' data file, into the kernel's page cache when it is mounted
     waiting_records: int = 1 << 18  # for the trace on disk, 40 bytes each
     latest_records: int = 1 << 16  # for explain and top, 40 bytes each, twice as many at times
     decided_files: int = 8192  # whose decisions are remembered, for explain
@@ -79,6 +80,7 @@ EDGE = MachineProfile(
     hot_blocks=32,
     write_behind_bytes=8 * _MIB,
     mapped_bytes=4 * _MIB,
+    read_in_bytes=32 * _MIB,
     waiting_records=1 << 14,
     latest_records=1 << 13,
     decided_files=1024,
@@ -98,6 +100,7 @@ SERVER = MachineProfile(
     looks_kept=100_000,
     hot_blocks=1024,
     write_behind_bytes=256 * _MIB,
+    read_in_bytes=4 * _GIB,
 )
 
 PROFILES = {each.name: each for each in (EDGE, DESKTOP, SERVER)}

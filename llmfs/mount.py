@@ -120,7 +120,7 @@ class Mount:
         self._link: PredictorLink | None = None
         self.metrics = metrics = Metrics(lambda: self._link.pid if self._link is not None else None)
         descriptors = min(_raise_descriptor_limit() - DESCRIPTORS_KEPT_BACK, profile.descriptors)
-        bounds = Bounds(profile.write_behind_bytes, profile.mapped_bytes)
+        bounds = Bounds(profile.write_behind_bytes, profile.mapped_bytes, profile.read_in_bytes)
         self._meta_store = Store(
             os.fspath(cache_dir.meta),
             TABLES,

@@ -22,6 +22,10 @@ in the same transactions. A cursor over the values themselves has py-lmdb read e
 pages lie scattered among those, so the kernel reads nothing ahead until the index was read: a disk that reads 8 MiB at
 a time made a third of the file of it (measured).
 
+*Read in.* After a boot no page of the file is in memory, and looks would fetch them one by one in the order of the
+programs' needs, on the event loop. So the start of the file is read once, in its own order (`read_in`): ten times
+faster on a solid disk, a hundred times on a turning one. Waits count for nothing meanwhile: they share the disk.
+
 *Mapped as far as it may be.* What was looked at stays in the process's page tables, and counts as its memory, until the
 kernel needs the pages. Where `mapped_bytes` bounds that, the map is let go of whenever so much may have been touched:
 the bytes stay in the page cache, and the next look takes a minor fault.
@@ -47,6 +51,7 @@ from typing import Any
 
 import lmdb
 
+from llmfs import machine
 from llmfs.policy.stalls import NOTICED_S, Stalls
 
 log = logging.getLogger(__name__)
@@ -63,6 +68,14 @@ GATHER_S = 0.05
 
 CLOSE_S = 5.0
 """How long closing writes what waits. Of the rest it is only written down that what is stored is older."""
+
+READ_IN_S = 10.0
+"""How long the data file is read in: 1 GiB at the 100 MB/s of a turning disk."""
+
+READ_IN_PART = 8
+"""It takes at most this part of the memory that is to be had."""
+
+READ_IN_PIECE_BYTES = 1 << 20
 
 TRANSACTION_SHARE = 64
 """A transaction writes at most this part of the map: with larger ones mixed sizes fill it at 88% (measured)."""
@@ -91,6 +104,7 @@ class Bounds:
 
     pending_bytes: int = PENDING_LIMIT_BYTES
     mapped_bytes: int | None = None
+    read_in_bytes: int = 0
 
 
 class Store:
@@ -126,6 +140,7 @@ class Store:
         self._stalls = Stalls()
         self._page_faults = _page_faults()
         self._was_slow = False
+        self._is_reading_in = False
         self._is_spoiled = False
         self.was_interrupted = False
         """The last process that had it open was killed: values may be older than they should be."""
@@ -191,6 +206,23 @@ class Store:
         finally:
             _read_around(self._path)
             self._let_go()
+
+    def read_in(self) -> None:
+        """Have the data file in the page cache, as far as memory and its bound go. In a thread, for a while."""
+        limit = min(self._bounds.read_in_bytes, machine.available_bytes() // READ_IN_PART)
+        stop_s = time.monotonic() + READ_IN_S
+        buffer = bytearray(READ_IN_PIECE_BYTES)
+        self._is_reading_in = True
+        try:
+            with open(os.path.join(self._path, "data.mdb"), "rb", buffering=0) as file:
+                while limit > 0 and time.monotonic() < stop_s and not self._is_closing:
+                    limit -= (got := file.readinto(buffer) or 0)
+                    if not got:
+                        break
+        except OSError as error:
+            log.debug("the cache in %s was not read in: %s", self._path, error)
+        finally:
+            self._is_reading_in = False
 
     def close(self) -> None:
         """Write what is waiting, flush it to the disk and mark the environment clean."""
@@ -383,7 +415,7 @@ class Store:
         """A look took long. It waited for the disk if a page was missing; else another thread had the processor."""
         page_faults = _page_faults()
         was_for_disk, self._page_faults = page_faults > self._page_faults, page_faults
-        pause_s = self._stalls.waited(wait_s, now_s) if was_for_disk else 0.0
+        pause_s = self._stalls.waited(wait_s, now_s) if was_for_disk and not self._is_reading_in else 0.0
         if pause_s:
             self._on_fault()
             if not self._was_slow:

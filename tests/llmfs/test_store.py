@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 from llmfs import store as module
-from llmfs.store import FAULTS_BEFORE_DOWN, Bounds, Key, Store
+from llmfs.store import FAULTS_BEFORE_DOWN, READ_IN_PIECE_BYTES, Bounds, Key, Store
 
 LIMIT = 4 << 20
 
@@ -371,6 +371,40 @@ def test_closing_on_a_slow_disk_keeps_nothing_older(stores: Stores, monkeypatch:
     store = stores.open()
     assert (store.get("a", b"k"), store.get("a", b"other")) == (None, b"kept")
     assert stores.faults == 0
+
+
+def _resident(path: Path) -> list[bool]:
+    """Of each piece of a file, whether the kernel has its first page in memory."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        found = []
+        for offset in range(0, os.fstat(fd).st_size, READ_IN_PIECE_BYTES):
+            try:
+                found.append(os.preadv(fd, [bytearray(1)], offset, os.RWF_NOWAIT) == 1)
+            except BlockingIOError:
+                found.append(False)
+        return found
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("pieces", [0, 8, 1000])
+def test_what_a_former_mount_left_is_read_in_as_far_as_its_bound_goes(tmp_path: Path, pieces: int) -> None:
+    bounds = Bounds(read_in_bytes=pieces * READ_IN_PIECE_BYTES)
+    store = Store(str(tmp_path), ("a",), 128 << 20, bounds=bounds)
+    for number in range(512):
+        store.put("a", b"%d" % number, os.urandom(1 << 17))
+    store.close()
+    fd = os.open(tmp_path / "data.mdb", os.O_RDWR)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    store = Store(str(tmp_path), ("a",), 128 << 20, bounds=bounds)
+    store.read_in()
+    resident = _resident(tmp_path / "data.mdb")
+    assert len(resident) >= 32 and all(resident[:pieces])
+    assert pieces or not all(resident)
+    store.close()
 
 
 def _mapped_bytes(path: Path) -> int:
