@@ -24,7 +24,7 @@ import trio
 import xxhash
 
 from llmfs.block_cache import BlockCache
-from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key
+from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key, data_bytes
 from llmfs.inodes import Inode
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.source import Source
@@ -137,6 +137,16 @@ class Content:
                     raise flight.error
                 fetched += len(flight.data or b"")
         return fetched
+
+    def has(self, inode: Inode, offset: int, length: int) -> bool:
+        """Whether the cache has all of the range. Nothing is read for it, so of blocks only that are there in whole."""
+        stop = min(offset + length, inode.size) if length else inode.size
+        for index in range(offset // BLOCK_BYTES, -(-stop // BLOCK_BYTES)):
+            resident = self._cache.resident(block_key(inode.id, inode.generation, index))
+            extent = min(BLOCK_BYTES, inode.size - index * BLOCK_BYTES)
+            if resident is None or data_bytes(resident.size_bytes, extent) < extent:
+                return False
+        return True
 
     def changed(self, inode: Inode) -> None:
         """Our own change of the file's content begins or ends: what was cached or is in flight is out of reach."""

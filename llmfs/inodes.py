@@ -94,6 +94,7 @@ class Inode:
     __slots__ = (
         "absent_xattrs",
         "as_of",
+        "asked_ahead",
         "attributes",
         "changed_at",
         "checked_ns",
@@ -147,6 +148,7 @@ class Inode:
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
         self.listing: Listing | None = None
+        self.asked_ahead = 0  # names of a directory without a listing that were looked at ahead of their use
         self.misses = 0  # a directory's names that had to be asked of the source one by one
         self.path_id = -1
         self.path_epoch = -1

@@ -58,6 +58,9 @@ UNREACHABLE_NS = 1_000_000_000
 LOOKS = 3
 """How often the source is asked about what we keep changing while it answers."""
 
+ASKED_AHEAD = 3
+"""Names of a directory that was never listed, looked at ahead of their use, before it is listed for the others."""
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 
@@ -258,28 +261,39 @@ class Metadata:
             return inode
         return None
 
+    def known_at(self, path: bytes) -> Inode | None:
+        """What a path from the root leads to, if that may be said without asking."""
+        inode = self.root
+        for name in path.split(b"/"):
+            if name:
+                child = self.known(inode, name) if inode.children is not None else None
+                if not isinstance(child, Inode):
+                    return None
+                inode = child
+        return inode
+
     async def look_around(self, directory: Inode, name: bytes, workers: Workers, generator: str) -> None:
         """A name of the directory is about to be looked at ahead of its use: have its neighbours looked at with it.
 
         Where the source sends attributes along with names, one listing is cheaper than stats of a few names of it.
         """
+        if self.known(directory, name) is not None or self.has_look(directory, name):
+            return
         listing = directory.listing if self._has_listing(directory) else None
-        if (
-            listing is not None
-            and name in listing.index
-            and self.known(directory, name) is None
-            and not self.has_look(directory, name)
-            and listing.is_asked_singly()
-        ):
+        if listing is None:
+            directory.asked_ahead += 1
+            is_cheaper = directory.asked_ahead >= ASKED_AHEAD
+        else:
+            is_cheaper = name in listing.index and listing.is_asked_singly()
+        if is_cheaper or ("listing", directory.id) in self._flights:
             await self.look_at_names(directory, workers, generator)
 
     async def look_at_names(self, directory: Inode, workers: Workers, generator: str) -> None:
         """Look at all names of a directory by listing it, if that brings their attributes along. Raises OSError."""
         listing = directory.listing
         if (
-            listing is not None
+            (listing is None or len(listing.names) <= LOOKS_IN_LISTING)
             and not self._is_strict
-            and len(listing.names) <= LOOKS_IN_LISTING
             and self._source.sends_attributes_with_names
         ):
             key = ("listing", directory.id)

@@ -53,6 +53,7 @@ from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
 from llmfs.push import Pusher
+from llmfs.reader import take_turns
 from llmfs.recorder import Batch, Recorder
 from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
@@ -303,6 +304,7 @@ class Mount:
                     nursery.start_soon(self._link.run)
                 if self._held is not None:
                     nursery.start_soon(self._held.run)
+                take_turns()
                 await negotiate(pyfuse3.main)
                 gc.collect()
                 gc.freeze()  # what is here now stays: do not walk through it at every collection

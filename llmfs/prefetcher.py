@@ -56,7 +56,10 @@ class Prefetcher:
         """A plan of the predictor's: item i is used `horizon` accesses from now."""
         root = self._metadata.root
         now_s = time.monotonic()
+        directories: dict[bytes, Inode | None] = {}
         for item in items:
+            if item.want is not Want.LISTING and self._is_ready(item, directories):
+                continue
             path = tuple(name for name in item.path.split(b"/") if name)
             job = Job(item.want, root, path, item.offset, item.length, item.generator, now_s, item.score)
             self._push(item.horizon, job)
@@ -122,6 +125,26 @@ class Prefetcher:
     def _push(self, horizon: int, job: Job[Inode]) -> None:
         if self._planning.push(horizon, job):
             self._work.set()
+
+    def _is_ready(self, item: PlanItem, directories: dict[bytes, Inode | None]) -> bool:
+        """Whether what is wanted of a file is there already, for all that can be said at once.
+
+        Where all is cached that is most of what is planned, and a carrier's way to the same answer is a long one.
+        `directories`: those that were walked to, for the items of one plan are mostly of a few.
+        """
+        above, _, name = item.path.rpartition(b"/")
+        if above not in directories:
+            directories[above] = self._metadata.known_at(above)
+        directory = directories[above]
+        if directory is None or directory.children is None:
+            return False
+        inode = self._metadata.known(directory, name)
+        if inode is None:
+            return item.want is Want.ATTRIBUTES and self._metadata.has_look(directory, name)
+        if not isinstance(inode, Inode) or item.want is Want.ATTRIBUTES:
+            return True
+        is_data = inode.attributes.is_regular and inode.treatment.is_prefetched
+        return is_data and self._content.has(inode, item.offset, item.length)
 
     # --- doing it
 
