@@ -1,5 +1,6 @@
 """The rules that need no predictor: readahead within a file, regions of it that are wanted whole, companions of it that
-are too, stat-ahead in a directory, listings of the directories below it, listings instead of misses.
+are too, files of its name elsewhere, stat-ahead in a directory, listings of the directories below it, listings instead
+of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
@@ -14,6 +15,7 @@ from llmfs.inodes import ListedName, Listing
 from llmfs.policy.companions import SMALL_BYTES, Companions
 from llmfs.policy.descent import Descent
 from llmfs.policy.fetching import WHOLE_FILE_BYTES
+from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.regions import Regions
 from llmfs.policy.scanning import Scan
 from predictor.baselines.readahead import Readahead
@@ -26,10 +28,11 @@ MISSES_BEFORE_LISTING = 2
 DESCENT = "descent"
 STALE = "stale"
 COMPANION = "companion"
+NAMESAKE = "namesake"
 """What the listings and the files are told apart by that the rules of these names wish for."""
 
-COMPANION_SCORE = 0.5
-"""How probable it is that a companion is used: a controller that is careful leaves it at its name."""
+GUESS_SCORE = 0.5
+"""How probable it is that such a file is used: a controller that is careful leaves it at its name."""
 
 LONG_RUN = 4
 """Reads that went on where the one before ended: by then readahead runs ahead, and regions need not."""
@@ -79,7 +82,7 @@ class Prefetches(Protocol[PlaceIn]):
 
     def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
 
-    def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int) -> None: ...
+    def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int, generator: str) -> None: ...
 
 
 class LocalRules(Generic[Place]):
@@ -93,6 +96,7 @@ class LocalRules(Generic[Place]):
         self._on_listing = on_listing
         self.descent = Descent()
         self.companions = Companions()
+        self.namesakes = Namesakes()
 
     def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""
@@ -130,42 +134,61 @@ class LocalRules(Generic[Place]):
         if listing is None:
             return
         self._on_listing(directory, listing.names)
-        if self._is_on and not listing.is_old:
-            listing.is_old = True
-            self._descend(directory, listing, is_ahead=False)
+        self._entered(directory, listing)
 
     def listed_ahead(self, directory: Place, name: bytes, generator: str) -> None:
         """The listing of a directory of that name was fetched for `generator`."""
         if generator == DESCENT:
             self.descent.fetched(name)
-            if directory.listing is not None:
-                self._descend(directory, directory.listing, is_ahead=True)
+        listing = directory.listing
+        if listing is not None and not listing.is_old:
+            self._want_namesakes(directory, listing)
+            if generator == DESCENT:
+                self._descend(directory, listing, is_ahead=True)
 
-    def listing_used(self, name: bytes, generator: str) -> None:
+    def listing_used(self, directory: Place, name: bytes, generator: str) -> None:
         """A program was served from such a listing."""
         if generator == DESCENT:
             self.descent.used(name)
+        if directory.listing is not None:
+            self._entered(directory, directory.listing)
 
-    def data_fetched(self, generator: str, size_bytes: int) -> None:
+    def data_fetched(self, inode: Place, generator: str, size_bytes: int) -> None:
         """Data was fetched for `generator`."""
         if generator == COMPANION:
             self.companions.fetched(size_bytes)
+        elif generator == NAMESAKE and inode.place is not None:
+            self.namesakes.fetched(inode.place[1], size_bytes)
 
-    def data_used(self, generator: str, size_bytes: int) -> None:
+    def data_used(self, inode: Place, generator: str, size_bytes: int) -> None:
         """A program used such data."""
         if generator == COMPANION:
             self.companions.used(size_bytes)
+        elif generator == NAMESAKE and inode.place is not None:
+            self.namesakes.used(inode.place[1], size_bytes)
 
     def began(self, inode: Place, tier: Tier) -> None:
         """A program has read the beginning of a file."""
         if not self._is_on or inode.size > SMALL_BYTES or inode.place is None:
             return
         directory, name = inode.place
+        self.namesakes.began(id(directory), name, inode.size)
         if directory.listing is None:
             return
         wanted = self.companions.wanted(directory.listing, name, inode.size, may_wish=tier is not Tier.CACHE)
         if wanted:
-            self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES)
+            self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, COMPANION)
+
+    def _entered(self, directory: Place, listing: Listing) -> None:
+        """A program has listed a directory, or asked for a name in one that was listed ahead."""
+        if self._is_on and not listing.is_old:
+            listing.is_old = True
+            self._want_namesakes(directory, listing)
+            self._descend(directory, listing, is_ahead=False)
+
+    def _want_namesakes(self, directory: Place, listing: Listing) -> None:
+        if self._is_on and (wanted := self.namesakes.wanted(listing)):
+            self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, NAMESAKE)
 
     def _descend(self, directory: Place, listing: Listing, is_ahead: bool) -> None:
         folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]

@@ -580,7 +580,7 @@ class Mount:
     def _listing_used(self, directory: Inode, generator: str) -> None:
         self.metrics.prefetch_used("listing", generator, was_late=False)
         if directory.place is not None:
-            self._rules.listing_used(directory.place[1], generator)
+            self._rules.listing_used(directory, directory.place[1], generator)
 
     def _data_fetched(self, inode: Inode, generator: str | None, offset: int, size_bytes: int) -> None:
         self._decisions.fetched(inode.id, generator or "", offset, size_bytes, time.time())
@@ -589,13 +589,13 @@ class Mount:
             return
         self.metrics.prefetched("data", generator, size_bytes)
         self.prefetcher.fetched(size_bytes)
-        self._rules.data_fetched(generator, size_bytes)
+        self._rules.data_fetched(inode, generator, size_bytes)
 
     def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
-        self._rules.data_used(generator, size_bytes)
+        self._rules.data_used(inode, generator, size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)

@@ -14,7 +14,7 @@ import trio
 
 from llmfs.content import Content
 from llmfs.inodes import Inode
-from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT, STALE
+from llmfs.local_rules import DESCENT, GUESS_SCORE, STALE
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
@@ -84,11 +84,11 @@ class Prefetcher:
         for position, name in enumerate(names):
             self._push(position, Job(Want.LISTING, directory, (name,), 0, 0, DESCENT, now_s, 1.0))
 
-    def have_files_ready(self, directory: Inode, names: Sequence[bytes], length: int) -> None:
+    def have_files_ready(self, directory: Inode, names: Sequence[bytes], length: int, generator: str) -> None:
         """A local rule's wish: so much of these files of a directory, in this order."""
         now_s = time.monotonic()
         for position, name in enumerate(names):
-            self._push(position, Job(Want.DATA, directory, (name,), 0, length, COMPANION, now_s, COMPANION_SCORE))
+            self._push(position, Job(Want.DATA, directory, (name,), 0, length, generator, now_s, GUESS_SCORE))
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""

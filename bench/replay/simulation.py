@@ -23,7 +23,7 @@ from llmfs.blocks import BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
-from llmfs.local_rules import COMPANION, COMPANION_SCORE, DESCENT, LocalRules
+from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
@@ -463,7 +463,7 @@ class Simulation:
     def _listing_used(self, node: Node) -> None:
         """A program was served from a listing."""
         if node.listing_ahead is not None:
-            self.rules.listing_used(node.name, node.listing_ahead)
+            self.rules.listing_used(node, node.name, node.listing_ahead)
             node.listing_ahead = None
             self.outcome.names[0] += 1
 
@@ -486,7 +486,7 @@ class Simulation:
         self.outcome.blocks[0] += 1
         self.outcome.blocks_ahead_used += 1
         self.planning.used(resident.size_bytes)
-        self.rules.data_used(generator, resident.size_bytes)
+        self.rules.data_used(node, generator, resident.size_bytes)
         self.planner.became(node, generator, True, False)
         self._hand_out()
 
@@ -540,11 +540,11 @@ class Simulation:
             size_bytes = fresh.bit_count() * PAGE_BYTES
             self.outcome.blocks_ahead += 1
             self.planning.fetched(size_bytes)
-            self.rules.data_fetched(generator, size_bytes)
+            self.rules.data_fetched(node, generator, size_bytes)
             if flight.was_joined:
                 self.outcome.blocks_ahead_used += 1
                 self.planning.used(size_bytes)
-                self.rules.data_used(generator, size_bytes)
+                self.rules.data_used(node, generator, size_bytes)
                 self.planner.became(node, generator, True, True)
                 self.outcome.bytes_used += size_bytes
                 generator = None
@@ -606,11 +606,11 @@ class Simulation:
             self.planning.push(position, Job(Want.LISTING, node, (), 0, 0, DESCENT, self.now_s, 1.0))
         self._hand_out()
 
-    def have_files_ready(self, directory: Node, names: Sequence[bytes], length: int) -> None:
+    def have_files_ready(self, directory: Node, names: Sequence[bytes], length: int, generator: str) -> None:
         """A rule's wish: so much of these files."""
         for position, name in enumerate(names):
             node = self.cache.tree.child(directory, name)
-            job = Job(Want.DATA, node, (), 0, length, COMPANION, self.now_s, COMPANION_SCORE)
+            job = Job(Want.DATA, node, (), 0, length, generator, self.now_s, GUESS_SCORE)
             self.planning.push(position, job)
         self._hand_out()
 

@@ -1,4 +1,4 @@
-"""Rules that need no predictor: regions wanted whole, companions, directories below one that was listed."""
+"""Rules that need no predictor: regions wanted whole, companions, namesakes, directories below one listed."""
 
 import random
 import stat
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from llmfs.config import Predictor
 from llmfs.inodes import ASKED_SINGLY, ListedName, Listing
 from llmfs.local_rules import LocalRules
-from llmfs.policy import companions, descent, regions
+from llmfs.policy import companions, descent, namesakes, regions
 from llmfs.policy.account import UNUSED_SHARE, UNUSED_SHARE_POOR
 from llmfs.policy.companions import Companions
 from llmfs.policy.descent import Descent
+from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.regions import REGION_BYTES, Regions
 from llmfs.policy.scanning import Scan
 from predictor.baselines.readahead import Readahead
@@ -168,6 +169,62 @@ def test_memory_of_names_is_bounded() -> None:
     assert len(rule._names) <= descent.NAMES_MAX
 
 
+def reader_of(*names: str) -> Namesakes:
+    """The state of who has read files of these names in two directories."""
+    rule = Namesakes()
+    for directory in range(2):
+        for name in names:
+            rule.began(directory, name.encode(), 1000)
+    return rule
+
+
+def test_a_name_that_was_read_in_two_directories_is_wanted_in_others() -> None:
+    rule = Namesakes()
+    listing = listing_of("__init__.py", "other.py", "d/")
+    for _ in range(5):
+        rule.began(1, b"__init__.py", 1000)
+    assert rule.wanted(listing) == []  # the same file, read often
+    rule.began(2, b"__init__.py", 1000)
+    rule.began(3, b"other.py", 1000)
+    assert rule.wanted(listing) == [b"__init__.py"]
+    assert rule.wanted(listing_of("other.py")) == []
+
+
+def test_a_name_whose_files_are_not_used_is_wanted_no_more_and_the_others_are() -> None:
+    rule = reader_of("README", "config")
+    listing = listing_of("README", "config")
+    for _ in range(namesakes.NAME_PROBE):
+        assert rule.wanted(listing) == [b"README", b"config"]
+        for name in (b"README", b"config"):
+            rule.fetched(name, 1000)
+        rule.used(b"config", 1000)
+    assert rule.wanted(listing) == [b"config"]
+
+
+def test_namesakes_that_nobody_uses_cost_little() -> None:
+    size, read, fetched = 64 * KIB, 0, 0
+    rule = Namesakes()
+    for directory in range(2000):
+        names = [f"{directory // 3}-{n}" for n in range(4)]  # each name in three directories, read in two of them
+        if directory % 3 < 2:
+            for name in names:
+                rule.began(directory, name.encode(), size)
+                read += size
+        else:
+            for wanted in rule.wanted(listing_of(*names)):
+                rule.fetched(wanted, size)
+                fetched += size
+    assert namesakes.PROBE_BYTES // 2 < fetched <= max(namesakes.PROBE_BYTES, UNUSED_SHARE_POOR * read)
+
+
+def test_memory_of_namesakes_is_bounded() -> None:
+    rule = Namesakes()
+    for n in range(2 * namesakes.NAMES_MAX):
+        rule.began(1, b"%d" % n, 1)
+        rule.began(n % 3, b"known-%d" % (n // 4), 1)
+    assert len(rule._read) <= namesakes.NAMES_MAX and len(rule._known) <= namesakes.KNOWN_MAX
+
+
 class Place:
     """A file or directory, as far as the rules know."""
 
@@ -211,7 +268,7 @@ class Wishes:
     def have_listings_ready(self, directory: Place, names: Sequence[bytes]) -> None:
         self.listings += names
 
-    def have_files_ready(self, directory: Place, names: Sequence[bytes], length: int) -> None:
+    def have_files_ready(self, directory: Place, names: Sequence[bytes], length: int, generator: str) -> None:
         self.files += names
 
 
@@ -230,6 +287,33 @@ def test_a_listing_is_descended_from_once_and_not_after_a_remount() -> None:
     directory.listing.is_old = True  # of a former mount: what was of use then is planned by who has learned it
     rules.listed(directory)
     assert wishes.listings == [b"a", b"b"]
+
+
+def test_a_directory_that_was_listed_ahead_is_descended_from_when_a_program_gets_there() -> None:
+    wishes, directory = Wishes(), Place()
+    rules = rules_of(wishes)
+    directory.listing = listing_of("a/", "f", "b/")
+    rules.listed_ahead(directory, b"d", "descent")
+    assert wishes.listings == []
+    rules.listing_used(directory, b"d", "descent")
+    rules.listed(directory)
+    assert wishes.listings == [b"a", b"b"]
+
+
+def test_namesakes_are_wished_for_when_a_directory_was_listed_ahead() -> None:
+    wishes = Wishes()
+    rules = rules_of(wishes)
+    places = [Place() for _ in range(2)]
+    for place in places:
+        rules.began(Place(100, (place, b"__init__.py")), Tier.SOURCE)
+    directory = Place()
+    directory.listing = listing_of("__init__.py", "x.py")
+    rules.listed_ahead(directory, b"d", "descent")
+    assert wishes.files == [b"__init__.py"]
+    for _ in range(namesakes.NAME_PROBE):
+        rules.data_fetched(Place(100, (directory, b"__init__.py")), "namesake", 100)
+    rules.listed_ahead(directory, b"d", "descent")
+    assert wishes.files == [b"__init__.py"]
 
 
 def test_companions_are_wished_for_after_a_miss() -> None:
