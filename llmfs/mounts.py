@@ -6,6 +6,7 @@ with JSON. Nothing here waits for a daemon without end: one that hangs is report
 """
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -32,6 +33,10 @@ _EXIT_S = 60.0
 _POLL_S = 0.02
 
 _MOUNTINFO = "/proc/self/mountinfo"
+_CONNECTIONS = "/sys/fs/fuse/connections"
+
+_libc = ctypes.CDLL(None)
+_MNT_FORCE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Mount:
 
     mountpoint: Path
     source: str
+    connection: int = 0
+    """The kernel's number for what joins the mount and its daemon: the minor device number of the file system."""
 
 
 class State(StrEnum):
@@ -155,21 +162,26 @@ def _table_of(text: bytes) -> dict[str, Any] | None:
     return says if isinstance(says, dict) else None
 
 
-def unmount(path: str, *, lazy: bool = False) -> str:
+def unmount(path: str, *, lazy: bool = False, force: bool = False) -> str:
     """Takes the mount at `path` down, dead or alive; returns the line that says so.
 
     A live one's daemon has exited on return, so that its cache can be mounted again at once; a `lazy` one
-    lives on until its last file is closed. Raises UsageError where there is no such mount, MountError where
-    it stays.
+    lives on until its last file is closed. By `force` what joins it to its daemon is cut first: whoever waits for it
+    gets an error, which ends even waits that no signal ends. Raises UsageError where there is no such mount,
+    MountError where it stays.
     """
     mount = at(path)
     if mount is None:
         raise UsageError(_no_mount(path))
     name = show(mount.mountpoint)
+    if force:
+        _cut(mount)
+        if at(path) is None:
+            return _ended(name)
     health = ask(mount)
-    if health.state is State.HANGING and not lazy:
-        raise MountError(f"the mount at {name} does not answer: detach it with llmfs umount --lazy {name}")
-    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", os.fspath(mount.mountpoint)]
+    if health.state is State.HANGING and not (lazy or force):
+        raise MountError(f"the mount at {name} does not answer: end it with llmfs umount --force {name}")
+    command = ["fusermount3", "-u", *(["-z"] if lazy or force else []), "--", os.fspath(mount.mountpoint)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError:
@@ -177,12 +189,42 @@ def unmount(path: str, *, lazy: bool = False) -> str:
     if done.returncode != 0:
         if health.state is State.CLOSED:
             raise MountError(f"the mount at {name} is another user's: it takes its owner, or root, to unmount it")
-        raise MountError(_why_it_stays(mount, one_line(os.fsdecode(done.stderr).strip()), lazy=lazy))
+        raise MountError(_why_it_stays(mount, one_line(os.fsdecode(done.stderr).strip()), lazy=lazy or force))
+    if force:
+        return _ended(name)
     if lazy:
         return f"{name} is detached; its daemon exits when the last file there is closed"
     if health.state is State.LIVE and not _wait_for_exit(health.says):
         raise MountError(f"{name} is unmounted, but its daemon (pid {health.says.get('pid')}) has not exited yet")
     return f"{name} is unmounted"
+
+
+def _ended(name: str) -> str:
+    return f"{name} is unmounted; programs that had files open there get errors"
+
+
+def _cut(mount: Mount) -> None:
+    """Ends the connection between the kernel and the daemon: all requests, those that wait too, fail.
+
+    A daemon that was killed may still hold it: one of its threads can be in the kernel, uninterruptibly, waiting for a
+    page that a read holds which the daemon was to answer. See fs/fuse/control.c of the kernel. Raises MountError.
+    """
+    try:
+        with open(f"{_CONNECTIONS}/{mount.connection}/abort", "w", encoding="ascii") as file:
+            file.write("1")
+        return
+    except OSError as error:
+        failure = error
+    # Where that file system is not mounted (a container), umount2(2) does the same for root, and unmounts what is not
+    # busy. Whether it did is for the caller to see.
+    if os.geteuid() == 0:
+        _libc.umount2(os.fsencode(mount.mountpoint), _MNT_FORCE)
+    elif failure.errno == errno.ENOENT:
+        raise MountError(
+            f"cannot cut off {show(mount.mountpoint)}: {_CONNECTIONS} is not mounted: use root's llmfs umount --force"
+        )
+    else:
+        raise MountError(f"cannot cut off {show(mount.mountpoint)}: {reason(failure)}: it takes its owner, or root")
 
 
 def _wait_for_exit(says: dict[str, Any]) -> bool:
@@ -263,7 +305,8 @@ def _table() -> list[tuple[Mount, str]]:
     for line in lines:
         before, _, after = line.partition(b" - ")
         fields, (kind, source, *_) = before.split(b" "), after.split(b" ")
-        table.append((Mount(Path(_unescape(fields[4])), _unescape(source)), kind.decode("ascii", "replace")))
+        mount = Mount(Path(_unescape(fields[4])), _unescape(source), int(fields[2].rpartition(b":")[2]))
+        table.append((mount, kind.decode("ascii", "replace")))
     return table
 
 

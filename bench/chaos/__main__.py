@@ -2,6 +2,7 @@
 
     kill-mount      the daemon is killed under writes: what fsync acknowledged is in the source, the cache is good
     kill-predictor  the predictor is killed under reads: programs do not notice, it comes back
+    kill-push       the daemon is killed where it cannot die: umount --force ends it (as root)
     many-handles    10,000 files open at once
     many-files      200,000 files walked with ulimit -n 1024
     memory          64 readers of large files: the daemon's memory stays below a bound (bench/chaos/many.py)

@@ -1,16 +1,21 @@
-"""The mount and its predictor, killed at any moment."""
+"""The mount and its predictor, killed at any moment; and the mount at the worst one."""
 
 import os
 import random
 import signal
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from bench.chaos.load import RECORD_BYTES, content, make_files, whole_records
-from bench.chaos.place import Daemon, Load, Result, Task, is_alive, slow_source, wait_for
+from bench.chaos.place import Daemon, Load, Result, Task, is_alive, is_gone, slow_source, wait_for
 from bench.conformance import compare
+from bench.mounted import llmfs
 
 _LOAD_S = (0.05, 1.2)  # how long they write before the daemon is killed
+_JUMPED_BYTES = 8 << 20
+_PUSH_SLOW_S = 0.005  # reads hold pages for so long
+_CATCH_S = 20.0
 _BACK_S = 60.0  # a predictor that dies often is started again after half a minute
 _SERVES = ("rules", "pretrained", "learned")  # a predictor that is there, whatever it knows
 
@@ -66,6 +71,48 @@ def _round(number: int, load_s: float, daemon: Daemon, backing: Path, result: Re
         check(same, f"{name} is another one through the mount")
     check(daemon.metric("llmfs_cache_corrupt_blocks_total") == 0, "a damaged block")
     check(daemon.metric("llmfs_faults_total", "blocks") == 0, "a fault of the cache")
+
+
+def kill_push(task: Task) -> Result:
+    """The daemon is killed while it gives the kernel a page that a read holds, and cannot die: it is ended by force."""
+    rounds = task.amount(10, 2)
+    result = Result(f"{rounds} times kill -9 while a push waits for a page", {"caught": 0, "could not die": 0})
+    with slow_source(task.directory, _PUSH_SLOW_S) as (backing, slow):
+        name = max(make_files(backing, 9, _JUMPED_BYTES), key=lambda each: len(content(each)))
+        with Daemon(slow, task.directory) as daemon:
+            for number in range(rounds):
+                _kill_in_push(number, name, daemon, result)
+    result.check(result.figures["caught"] > 0, "no push was caught waiting: nothing was tried")
+    return result
+
+
+def _kill_in_push(number: int, name: str, daemon: Daemon, result: Result) -> None:
+    llmfs("evict", str(daemon.mountpoint / name))
+    with ExitStack() as stack:
+        jump = ("jump", daemon.mountpoint / name, str(_JUMPED_BYTES))
+        readers = [stack.enter_context(Load(*jump, f"{number}-{each}")) for each in range(6)]
+        give_up_s = time.monotonic() + _CATCH_S
+        while not (is_caught := _push_waits(daemon.pid)) and time.monotonic() < give_up_s:
+            pass  # it waits for milliseconds
+        result.figures["caught"] += is_caught
+        daemon.kill()
+        result.figures["could not die"] += not wait_for(lambda: is_gone(daemon.pid), 1)
+        daemon.umount("--force")
+        result.check(wait_for(lambda: is_gone(daemon.pid), 20), f"round {number}: the daemon does not end")
+        for reader in readers:
+            complaint = reader.end(dies=True)
+            result.check(not complaint, f"round {number}: {complaint}")
+    daemon.mount()
+
+
+def _push_waits(pid: int) -> bool:
+    """Whether a thread of the process waits in the kernel, with what it writes to /dev/fuse. Root alone can see it."""
+    for stack in Path(f"/proc/{pid}/task").glob("*/stack"):
+        with suppress(OSError):
+            shown = stack.read_text()
+            if "fuse_dev_write" in shown and "folio" in shown:
+                return True
+    return False
 
 
 def kill_predictor(task: Task) -> Result:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 RECORD_BYTES = 1000  # not a divisor of a page: records lie across pages and blocks
 _HEAD = struct.Struct("<QI")
+_PAGE_BYTES = 4096
 _CHURNED = 100  # directories; names never seen before fill tables up to their limits, for hours
 MOUNT_DIED = 3
 """The status of a program that got what programs get whose daemon is killed, and nothing worse."""
@@ -101,6 +102,21 @@ def read(directory: str, seed: str) -> None:
             _look(directory, name, sizes[name])
 
 
+def jump(path: str, size: str, seed: str) -> None:
+    """Pages of the beginning of a file of `make_files`, at random, over and over; some are not let lie in memory."""
+    dice = random.Random(seed)
+    fd = os.open(path, os.O_RDONLY)
+    right = content(os.path.basename(path))
+    right = right * (int(size) // len(right) + 1)
+    while True:
+        offset = dice.randrange(int(size) // _PAGE_BYTES) * _PAGE_BYTES
+        data = os.pread(fd, _PAGE_BYTES, offset)
+        if data != right[offset : offset + _PAGE_BYTES]:
+            raise WrongError(f"{path}: wrong bytes at {offset}: {len(data)} of them")
+        if not dice.randrange(50):
+            os.posix_fadvise(fd, offset, 1 << 20, os.POSIX_FADV_DONTNEED)
+
+
 def churn(directory: str, prefix: str) -> None:
     """Makes, appends to, renames, stats, walks and removes; the same names again after a while, as builds do."""
     for number in itertools.cycle(range(_CHURNED)):
@@ -151,7 +167,9 @@ def _create(path: str, flags: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644)
 
 
-PROGRAMS: dict[str, Callable[..., None]] = {"append": append, "keep": keep, "read": read, "churn": churn, "walk": walk}
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "append": append, "keep": keep, "read": read, "jump": jump, "churn": churn, "walk": walk,
+}  # fmt: skip
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import lmdb
 
 from bench.chaos.load import MOUNT_DIED
-from bench.mounted import llmfs
+from bench.mounted import LlmfsFailedError, llmfs
 from bench.slowdir import SlowDir
 
 SLOW_S = 0.0004
@@ -99,9 +99,9 @@ class Daemon:
             )
         self.pid = int(self.status()["pid"])
 
-    def umount(self) -> None:
+    def umount(self, *options: str) -> None:
         """Raises LlmfsFailedError."""
-        llmfs("umount", str(self.mountpoint), timeout_s=90.0)
+        llmfs("umount", *options, str(self.mountpoint), timeout_s=90.0)
 
     def kill(self) -> None:
         """Ends the daemon as a crash would."""
@@ -141,6 +141,9 @@ class Daemon:
         return count
 
     def _clear(self) -> None:
+        if not is_alive(self.pid):  # killed, and perhaps not able to die
+            with contextlib.suppress(LlmfsFailedError, subprocess.TimeoutExpired):
+                self.umount("--force")
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             command = ["fusermount3", "-u", "-z", "-q", str(self.mountpoint)]
             subprocess.run(command, check=False, capture_output=True, timeout=10)
@@ -214,6 +217,14 @@ def is_alive(pid: int) -> bool:
             return stat.read().rsplit(b") ", 1)[1][:1] != b"Z"
     except (OSError, IndexError):
         return False
+
+
+def is_gone(pid: int) -> bool:
+    """Whether all threads of a process have ended; it may still be waiting for its parent to take note."""
+    try:
+        return os.listdir(f"/proc/{pid}/task") in ([], [str(pid)]) and not is_alive(pid)
+    except OSError:
+        return True
 
 
 def anonymous_mib(pid: int) -> float:

@@ -164,10 +164,14 @@ def mount(
 
 def umount(
     mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", show_default=False)],
-    lazy: Annotated[bool, _option("--lazy", about="Detach it now, even if it is busy or does not answer.")] = False,
+    lazy: Annotated[bool, _option("--lazy", about="Detach it now, even if it is busy.")] = False,
+    force: Annotated[
+        bool,
+        _option("--force", about="End it, even if it does not answer: programs that wait for it get errors."),
+    ] = False,
 ) -> None:
     """Take a mount down, and return when its cache can be mounted again."""
-    print(mounts.unmount(mountpoint, lazy=lazy))
+    print(mounts.unmount(mountpoint, lazy=lazy, force=force))
 
 
 def _serve(config: MountConfig, reread: Callable[[], MountConfig], *, foreground: bool) -> None:

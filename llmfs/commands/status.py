@@ -85,7 +85,7 @@ def _state(health: mounts.Health) -> str:
         case mounts.State.DEAD:
             return f"dead: its daemon is gone; clean up with llmfs umount {name}"
         case mounts.State.HANGING:
-            return f"not answering; detach it with llmfs umount --lazy {name}"
+            return f"not answering; end it with llmfs umount --force {name}"
         case mounts.State.CLOSED:
             return "another user's: no access"
     says = health.says

@@ -39,8 +39,9 @@ def test_mount_over_a_slow_source_bears_it(name: str, tmp_path: Path) -> None:
 @needs_fuse
 @needs_root
 @pytest.mark.usefixtures("_slowdir_works")
-def test_cache_loses_the_ground_below_it(tmp_path: Path) -> None:
-    assert quickly("cache-disk", tmp_path).failures == []
+@pytest.mark.parametrize("name", ["cache-disk", "kill-push"])
+def test_what_root_alone_can_do_or_see_is_borne(name: str, tmp_path: Path) -> None:
+    assert quickly(name, tmp_path).failures == []
 
 
 @needs_fuse

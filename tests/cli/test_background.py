@@ -118,11 +118,39 @@ def test_hanging_mount_is_reported_and_comes_down_lazily(
     os.kill(pid, signal.SIGSTOP)
     try:
         shown = world.run("status", world.mountpoint).out
-        assert "not answering; detach it with llmfs umount --lazy" in shown
+        assert "not answering; end it with llmfs umount --force" in shown
         assert "does not answer" in world.refuses("umount", world.mountpoint, status=1)
         assert world.run("umount", "--lazy", world.mountpoint).status == 0
     finally:
         os.kill(pid, signal.SIGCONT)
+    eventually(lambda: cache.holder() is None)
+
+
+@needs_fuse
+@pytest.mark.parametrize("has_fusectl", [True, False])
+def test_hanging_mount_is_ended_by_force_and_who_waits_for_it_gets_an_error(
+    world: World, cache: CacheDir, monkeypatch: pytest.MonkeyPatch, has_fusectl: bool
+) -> None:
+    monkeypatch.setattr(mounts, "_ANSWER_S", 0.2)
+    if not has_fusectl:
+        monkeypatch.setattr(mounts, "_CONNECTIONS", "/nowhere")
+    pid = mount(world, cache).says["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    user = subprocess.Popen(["ls", world.mountpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: Path(f"/proc/{user.pid}/stat").read_text().rsplit(") ")[1][0] in "DS")
+        assert user.poll() is None
+        if not has_fusectl and os.geteuid():
+            assert "root" in world.refuses("umount", "--force", world.mountpoint, status=1)
+            assert world.run("umount", "--lazy", world.mountpoint).status == 0
+            return
+        assert "is unmounted" in world.run("umount", "--force", world.mountpoint).out
+        assert mounts.at(str(world.mountpoint)) is None
+        assert user.wait(timeout=10) != 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        user.kill()
+        user.communicate()
     eventually(lambda: cache.holder() is None)
 
 
