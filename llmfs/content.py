@@ -129,10 +129,13 @@ class Content:
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
             flights = [self._register(inode, *piece, generator) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            generation = inode.generation
+            for flight in flights[1:]:
+                self._nursery.start_soon(self._fly, inode, generation, flight, workers)
+            await self._fly(inode, generation, flights[0], workers)  # the usual one needs no task of its own
             for flight in flights:
-                self._nursery.start_soon(self._fly, inode, inode.generation, flight, workers)
-            for flight in flights:
-                await flight.done.wait()
+                if not flight.done.is_set():
+                    await flight.done.wait()
                 if flight.error is not None:
                     raise flight.error
                 fetched += len(flight.data or b"")

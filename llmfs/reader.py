@@ -6,9 +6,10 @@ where its answer was in memory. Here the turn is handed on only when the one tha
 request that is there already is read without asking epoll.
 
 pyfuse3 looks up its `trio` at run time, so that it can be replaced (pyfuse3.asyncio does); `take_turns` puts this
-module's stand-in there. The turns rely on how pyfuse3 3.x counts its tasks (internal.pxi, `_session_loop`): a task that
-comes back for more ends itself where two others wait, so with two waiting the turn goes to one of them at once; with
-none waiting a new task is made, which takes the turn when it starts.
+module's stand-in there. The turns rely on how pyfuse3 3.x counts its tasks (internal.pxi, `_session_loop`, with the one
+idle task that its `main` keeps by default): a task that comes back for more ends itself where two others are idle, so
+while one reads one other waits at most, and who comes back to a turn that nobody has takes it. Where none is idle a new
+task is made, which takes the turn when it starts, if it is free.
 """
 
 import select
@@ -48,7 +49,7 @@ class _Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_taken = False
-        if not self.has_request or len(self._waiting) > 1:
+        if not self.has_request:
             self.hand_on()
         self.has_request = False
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from llmfs.attributes import Attributes
-from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of
+from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
 from llmfs.content import FLIGHT_LIMIT_BYTES, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
@@ -31,6 +31,9 @@ class Blocks:
 
     look = get
 
+    def resident(self, key: bytes) -> Any:
+        return self.policy.get(key)
+
     def use(self, key: bytes, group: int = 0) -> str | None:
         resident = self.policy.get(key)
         if resident is None:
@@ -41,7 +44,7 @@ class Blocks:
     def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
         known = self.blocks.get(key)
         self.blocks[key] = known.merged(first_page, data) if known else block_of(first_page, data)
-        self.policy.admit(key, len(self.blocks[key].data), generator)
+        self.policy.admit(key, disk_bytes(len(self.blocks[key].data)), generator)
 
 
 class FakeSource:
@@ -153,6 +156,25 @@ def test_random_reader_gets_only_the_pages_it_asked_for() -> None:
         assert world.source.reads == [(BLOCK_BYTES, PAGE_BYTES)]
         await world.read(0, 10, is_sequential=True)
         assert world.source.reads[1:] == [(0, BLOCK_BYTES)]
+
+    in_world(test)
+
+
+def test_what_is_there_in_whole_blocks_is_said_to_be_there() -> None:
+    async def test(world: World) -> None:
+        def has(offset: int, length: int) -> bool:
+            return world.content.has(world.inode, offset, length)
+
+        assert not has(0, 0) and not has(0, 1)
+        await world.read(BLOCK_BYTES, BLOCK_BYTES)
+        await world.read(0, 10)
+        assert has(BLOCK_BYTES, BLOCK_BYTES) and has(BLOCK_BYTES + 5, 10)
+        assert not has(0, 10)  # of a block that is there in part it is not said
+        assert not has(BLOCK_BYTES, BLOCK_BYTES + 1)
+        await world.read(0, SIZE)
+        assert has(0, 0) and has(0, SIZE + 100) and has(3 * BLOCK_BYTES, 0)
+        world.content.changed(world.inode)
+        assert not has(BLOCK_BYTES, BLOCK_BYTES)
 
     in_world(test)
 

@@ -17,7 +17,7 @@ import trio.testing
 
 from llmfs.config import Consistency
 from llmfs.inodes import ASKED_SINGLY, Inode, InodeTable
-from llmfs.metadata import Metadata
+from llmfs.metadata import ASKED_AHEAD, Metadata
 from llmfs.records import TABLES, Records
 from llmfs.source import SLOW_LOOKS, TRY_EVERY, Source
 from llmfs.store import Store, boot_id
@@ -634,6 +634,36 @@ def test_several_names_of_a_directory_are_looked_at_again_by_one_listing(world: 
         assert world.metadata.has_look(world.root, b"6")
         world.clock.ns += 70 * S  # what came along is as old as anything
         assert not world.metadata.has_look(world.root, b"6")
+
+    run(test)
+
+
+def test_a_directory_that_was_never_listed_is_for_the_third_name_that_is_planned(world: World) -> None:
+    async def test() -> None:
+        for number in range(8):
+            world.old(str(number))
+        for number in range(8):
+            name = b"%d" % number
+            await world.metadata.look_around(world.root, name, world.calls, "history")  # type: ignore[arg-type]
+            if not world.metadata.has_look(world.root, name):
+                await world.metadata.lookup(world.root, name, world.calls, "history")  # type: ignore[arg-type]
+        assert [call for call, _ in world.calls.take()] == ["lookup"] * (ASKED_AHEAD - 1) + ["names"]
+
+    run(test)
+
+
+def test_what_a_path_leads_to_is_known_while_all_of_it_may_be_believed(world: World) -> None:
+    async def test() -> None:
+        (world.at / "d").mkdir()
+        world.old("d/f")
+        assert world.metadata.known_at(b"d/f") is None
+        directory = await world.lookup("d")
+        assert directory is not None
+        found = await world.lookup("f", directory)
+        assert found is not None and world.metadata.known_at(b"d/f") is found
+        assert world.metadata.known_at(b"d/f/g") is None and world.metadata.known_at(b"") is world.root
+        world.clock.ns += 70 * S
+        assert world.metadata.known_at(b"d/f") is None
 
     run(test)
 
