@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from llmfs.attributes import Attributes
@@ -494,6 +494,19 @@ class Source:
     def getxattr(self, inode: Inode, name: bytes, caller: Caller | None) -> bytes:
         with self._timed("getxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
             return os.getxattr(f"/proc/self/fd/{fd}", name)
+
+    def xattr_errnos(self, inode: Inode, names: Sequence[bytes]) -> dict[bytes, int]:
+        """What `getxattr` would say of each name: 0 where it is there. Raises OSError where the inode is not."""
+        found = {}
+        with self.descriptors.path(inode) as fd:
+            for name in names:
+                found[name] = 0
+                try:
+                    with self._timed("getxattr"):
+                        os.getxattr(f"/proc/self/fd/{fd}", name)
+                except OSError as error:
+                    found[name] = error.errno or errno.EIO
+        return found
 
     def listxattr(self, inode: Inode, caller: Caller | None) -> list[bytes]:
         with self._timed("listxattr"), self.descriptors.path(inode) as fd, acting_as(caller):

@@ -12,7 +12,6 @@ Values are never kept here: the kernel keeps access control lists by itself.
 (`policy/scanning.py`) is asked ahead of: the same names of the files that come next, many at a time.
 """
 
-import contextlib
 import errno
 import logging
 import os
@@ -77,7 +76,7 @@ class Xattrs:
         if name in _ASKED_BY_THE_KERNEL:
             self._walked(inode, name)
         try:
-            return await self._get(inode, name, caller, self._demand)
+            return await self._get(inode, name, caller)
         except OSError as error:
             if error.errno in UNREACHABLE and seen_absent_ns:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
@@ -102,26 +101,34 @@ class Xattrs:
             return False  # it will be asked for, and that will say why
         return inode.lacking_xattrs == lacking and inode.generation == lacking[0]
 
-    def _lacks(self, inode: Inode, name: bytes) -> None:
-        lacking = inode.lacking_xattrs
-        bits = lacking[1] if lacking is not None and lacking[0] == inode.generation else 0
-        lacking = inode.lacking_xattrs = (inode.generation, bits | _ASKED_BY_THE_KERNEL[name])
-        self._records.keep_lacking(inode.id, *lacking)
-
-    async def _get(self, inode: Inode, name: bytes, caller: Caller | None, workers: Workers) -> bytes:
+    async def _get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
         """What the source says; that there is none of this name is remembered."""
         known, asked_ns, generation = inode.absent_xattrs, self._metadata.now_ns(), inode.generation
         try:
-            return await self._ask(name, self._source.getxattr, inode, name, caller, workers=workers)
+            return await self._ask(name, self._source.getxattr, inode, name, caller)
         except OSError as error:
-            # An answer that was asked for before somebody set one says nothing of what is there now.
-            if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL and inode.absent_xattrs is known:
-                if known is None:
-                    known = inode.absent_xattrs = {}
-                known[name] = asked_ns
-                if inode.generation == generation:
-                    self._lacks(inode, name)
+            if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL:
+                self._are_absent(inode, [name], known, asked_ns, generation)
             raise
+
+    def _are_absent(
+        self, inode: Inode, names: Sequence[bytes], known: dict[bytes, int] | None, asked_ns: int, generation: int
+    ) -> None:
+        """The source said that there are none of these names. The rest is as it was when it was asked."""
+        # An answer that was asked for before somebody set one says nothing of what is there now.
+        if inode.absent_xattrs is not known or not names:
+            return
+        if known is None:
+            known = inode.absent_xattrs = {}
+        for name in names:
+            known[name] = asked_ns
+        if inode.generation == generation:
+            lacking = inode.lacking_xattrs
+            bits = lacking[1] if lacking is not None and lacking[0] == generation else 0
+            for name in names:
+                bits |= _ASKED_BY_THE_KERNEL[name]
+            lacking = inode.lacking_xattrs = (generation, bits)
+            self._records.keep_lacking(inode.id, *lacking)
 
     # --- ahead of a walk
 
@@ -160,17 +167,27 @@ class Xattrs:
             try:
                 inode, _ = await self._metadata.lookup(directory, own, self._ahead, "scan")
                 if inode is not None:
-                    for name in names:
-                        await self._look_for(inode, name)
+                    await self._look_for(inode, names)
             except OSError:
                 pass  # whoever wants it will hear of it himself
             except Exception:  # a bug of ours in what nobody asked for must not take the mount down
                 log.exception("asking ahead for extended attributes failed")
 
-    async def _look_for(self, inode: Inode, name: bytes) -> None:
-        if not await self._is_absent(inode, name, self._ahead):
-            with contextlib.suppress(OSError):  # usually there is none
-                await self._get(inode, name, None, self._ahead)
+    async def _look_for(self, inode: Inode, names: frozenset[bytes]) -> None:
+        """Ask for what is not known of these, all in one call: usually there are none."""
+        wanted = [
+            name
+            for name in names
+            if not self._is_unsupported(inode, name) and not await self._is_absent(inode, name, self._ahead)
+        ]
+        if not wanted:
+            return
+        known, asked_ns, generation = inode.absent_xattrs, self._metadata.now_ns(), inode.generation
+        errnos = await self._ahead.run(self._source.xattr_errnos, inode, wanted)
+        for name, number in errnos.items():
+            self._learned(inode, name, number)
+        absent = [name for name, number in errnos.items() if number == errno.ENODATA]
+        self._are_absent(inode, absent, known, asked_ns, generation)
 
     async def list(self, inode: Inode, caller: Caller) -> Sequence[bytes]:
         return await self._ask(_LIST, self._source.listxattr, inode, caller)
@@ -190,18 +207,27 @@ class Xattrs:
         finally:
             self._metadata.own_change(inode)
 
-    async def _ask(
-        self, name: bytes, call: Callable[..., T], inode: Inode, *arguments: Any, workers: Workers | None = None
-    ) -> T:
-        kind = name if name.startswith(b"system.") else name.partition(b".")[0]
-        if kind in self._unsupported and _tells_for_all(inode):
+    async def _ask(self, name: bytes, call: Callable[..., T], inode: Inode, *arguments: Any) -> T:
+        if self._is_unsupported(inode, name):
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
         try:
-            return await (workers or self._demand).run(call, inode, *arguments)
+            return await self._demand.run(call, inode, *arguments)
         except OSError as error:
-            if error.errno == errno.ENOTSUP and kind in _SUPPORTED_AS_A_WHOLE and _tells_for_all(inode):
-                self._unsupported.add(kind)
+            self._learned(inode, name, error.errno or 0)
             raise
+
+    def _is_unsupported(self, inode: Inode, name: bytes) -> bool:
+        """Whether the source's file system has none of this kind."""
+        return _kind(name) in self._unsupported and _tells_for_all(inode)
+
+    def _learned(self, inode: Inode, name: bytes, number: int) -> None:
+        """The source answered with this errno."""
+        if number == errno.ENOTSUP and _kind(name) in _SUPPORTED_AS_A_WHOLE and _tells_for_all(inode):
+            self._unsupported.add(_kind(name))
+
+
+def _kind(name: bytes) -> bytes:
+    return name if name.startswith(b"system.") else name.partition(b".")[0]
 
 
 def _tells_for_all(inode: Inode) -> bool:
