@@ -304,7 +304,6 @@ class Mount:
                     nursery.start_soon(self._link.run)
                 if self._held is not None:
                     nursery.start_soon(self._held.run)
-                take_turns()
                 await negotiate(pyfuse3.main)
                 gc.collect()
                 gc.freeze()  # what is here now stays: do not walk through it at every collection
@@ -370,6 +369,7 @@ class Mount:
             options.add("ro")
         try:
             with complaints_of_libraries() as complaints:
+                take_turns(self.operations)
                 pyfuse3.init(self.operations, str(self._config.mountpoint), options)
         except RuntimeError as error:
             why = "; ".join(complaints) or str(error)

@@ -14,8 +14,7 @@ import logging
 import os
 import stat
 import time
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -34,7 +33,6 @@ from llmfs.patience import Patience
 from llmfs.policy.regions import Regions
 from llmfs.policy.rules import Treatment
 from llmfs.push import Pusher
-from llmfs.reader import must_wait
 from llmfs.recorder import Recorder
 from llmfs.source import Source
 from llmfs.treatments import Treatments, shown_path
@@ -90,24 +88,6 @@ class Handle:
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 
 
-@types.coroutine
-def _letting_others_read(handler: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """The handler's answer. Where it has to wait for it, the next request is read meanwhile."""
-    try:
-        trap = handler.send(None)
-        must_wait()
-        while True:
-            try:
-                value = yield trap
-            except BaseException as error:
-                trap = handler.throw(error)
-            else:
-                trap = handler.send(value)
-    except StopIteration as end:
-        answer: T = end.value
-        return answer
-
-
 def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
     """Time the handler, watch over its wait, and answer with an errno where it raises."""
     is_tiered = operation in TIERED_OPERATIONS
@@ -118,9 +98,7 @@ def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
             started_s = time.perf_counter()
             tier = Tier.NONE
             try:
-                answered = await _letting_others_read(
-                    self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
-                )
+                answered = await self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
                 if is_tiered:
                     tier = self._tier
                 return answered

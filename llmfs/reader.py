@@ -2,8 +2,8 @@
 
 pyfuse3 has several tasks read requests, in turns: one waits for the kernel, the others for a lock. As soon as the
 one has a request it hands the lock on, so each request costs two changes of tasks and two of what epoll watches, even
-where its answer was in memory. Here the turn is handed on only when the one that has it must wait (`must_wait`), and a
-request that is there already is read without asking epoll.
+where its answer was in memory. Here the turn is handed on only when a handler waits for the first time, whatever for
+(`_handing_on`), and a request that is there already is read without asking epoll.
 
 pyfuse3 looks up its `trio` at run time, so that it can be replaced (pyfuse3.asyncio does); `take_turns` puts this
 module's stand-in there. The turns rely on how pyfuse3 3.x counts its tasks (internal.pxi, `_session_loop`, with the one
@@ -12,9 +12,12 @@ while one reads one other waits at most, and who comes back to a turn that nobod
 task is made, which takes the turn when it starts, if it is free.
 """
 
+import inspect
 import select
 import time
+import types
 from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any
 
@@ -99,11 +102,32 @@ class _Trio:
 _stand_in = _Trio()
 
 
-def take_turns() -> None:
-    """Have pyfuse3 read requests as described above. To be called before pyfuse3.main."""
+def take_turns(operations: pyfuse3.Operations) -> None:
+    """Have pyfuse3 read the requests to these operations as described above. To be called before pyfuse3.init."""
     pyfuse3.trio = _stand_in  # type: ignore[attr-defined]
+    for name in dir(pyfuse3.Operations):
+        handler = getattr(operations, name)
+        if inspect.iscoroutinefunction(handler):
+            setattr(operations, name, _handing_on(handler, _stand_in.turn))
 
 
-def must_wait() -> None:
-    """The task that answers a request is about to wait: another one may read the next."""
-    _stand_in.turn.hand_on()
+def _handing_on(handler: Callable[..., Coroutine[Any, Any, Any]], turn: _Turn) -> Callable[..., Awaitable[Any]]:
+    """The handler; where it has to wait, the next request is read meanwhile."""
+
+    @types.coroutine
+    def answer(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        coroutine = handler(*args, **kwargs)
+        try:
+            trap = coroutine.send(None)
+            turn.hand_on()
+            while True:
+                try:
+                    value = yield trap
+                except BaseException as error:
+                    trap = coroutine.throw(error)
+                else:
+                    trap = coroutine.send(value)
+        except StopIteration as end:
+            return end.value
+
+    return answer

@@ -1,10 +1,13 @@
 """Turns at reading requests: none is left unread because another one waits, and all tasks hear of the end."""
 
+import inspect
 import itertools
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+import pyfuse3
 import pytest
 import trio
 import trio.testing
@@ -17,12 +20,14 @@ from llmfs import reader
 class Session:
     """pyfuse3's loop (internal.pxi, `_wait_fuse_readable` and `_session_loop`, 3.5), over a socket instead of FUSE."""
 
-    def __init__(self, answer: Callable[[bytes], Awaitable[None]], min_tasks: int = 1, max_tasks: int = 99) -> None:
+    def __init__(
+        self, answer: Callable[[bytes], Coroutine[Any, Any, None]], min_tasks: int = 1, max_tasks: int = 99
+    ) -> None:
         self.kernel, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self._answer = answer
-        self._limits = (min_tasks, max_tasks)
         self.trio = reader._Trio()
+        self._answer = reader._handing_on(answer, self.trio.turn)
+        self._limits = (1, max_tasks)
         self._lock = self.trio.Lock()
         self._readers = 0
         self.tasks = 0
@@ -66,11 +71,6 @@ class Session:
                 self.tasks = 1
                 nursery.start_soon(self._loop, nursery)
 
-    async def must_wait(self, wait: Awaitable[object]) -> None:
-        """As `operations.py: _letting_others_read`, where a handler waits."""
-        self.trio.turn.hand_on()
-        await wait
-
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(2, 20), st.integers(0, 99))
 @settings(deadline=None)
@@ -83,11 +83,11 @@ def test_every_request_is_read_and_all_tasks_end(kinds: list[int], max_tasks: in
     async def answer(request: bytes) -> None:
         kind = int(request.split()[1])
         if kind == 1:
-            await session.must_wait(trio.lowlevel.checkpoint())
+            await trio.lowlevel.checkpoint()
         elif kind == 2:
-            await session.must_wait(trio.sleep(dice.random() * 0.003))
+            await trio.sleep(dice.random() * 0.003)
         elif kind == 3 and kinds.count(3) < max_tasks - 1:
-            await session.must_wait(gate.wait())
+            await gate.wait()
         answered.append(request)
 
     session = Session(answer, max_tasks=max_tasks)
@@ -156,3 +156,26 @@ def test_others_run_while_requests_keep_coming() -> None:
 
     trio.run(main)
     assert passes == 20 and len(session.received) > 20
+
+
+class Throttled(pyfuse3.Operations):
+    """Waits outside of what its own decorators see, as a guard does."""
+
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> Any:
+        await trio.lowlevel.checkpoint()
+        return "answer"
+
+
+def test_every_handler_hands_the_turn_on_where_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyfuse3, "trio", trio, raising=False)
+    handed_on = []
+    monkeypatch.setattr(reader._stand_in.turn, "hand_on", lambda: handed_on.append(True))
+    operations = Throttled()
+    reader.take_turns(operations)
+    handlers = [name for name, each in vars(pyfuse3.Operations).items() if inspect.iscoroutinefunction(each)]
+    assert len(handlers) > 20 and set(handlers) <= set(vars(operations))
+
+    async def main() -> Any:
+        return await operations.statfs(None)  # type: ignore[arg-type]
+
+    assert trio.run(main) == "answer" and handed_on == [True]
