@@ -179,8 +179,9 @@ def unmount(path: str, *, lazy: bool = False, force: bool = False) -> str:
         if at(path) is None:
             return _ended(name)
     health = ask(mount)
-    if health.state is State.HANGING and not (lazy or force):
-        raise MountError(f"the mount at {name} does not answer: end it with llmfs umount --force {name}")
+    if health.state is State.HANGING and not lazy:
+        how = f"llmfs umount --force {name}"
+        raise MountError(f"the mount at {name} does not answer: end it with {'root rights: ' if force else ''}{how}")
     command = ["fusermount3", "-u", *(["-z"] if lazy or force else []), "--", os.fspath(mount.mountpoint)]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
@@ -212,19 +213,15 @@ def _cut(mount: Mount) -> None:
     try:
         with open(f"{_CONNECTIONS}/{mount.connection}/abort", "w", encoding="ascii") as file:
             file.write("1")
-        return
+    except FileNotFoundError:
+        # It is cut already; or that file system is not mounted (a container): umount2(2) does the same for root, and
+        # unmounts what is not busy. What came of it is for the caller to see.
+        if os.geteuid() == 0:
+            _libc.umount2(os.fsencode(mount.mountpoint), _MNT_FORCE)
     except OSError as error:
-        failure = error
-    # Where that file system is not mounted (a container), umount2(2) does the same for root, and unmounts what is not
-    # busy. Whether it did is for the caller to see.
-    if os.geteuid() == 0:
-        _libc.umount2(os.fsencode(mount.mountpoint), _MNT_FORCE)
-    elif failure.errno == errno.ENOENT:
         raise MountError(
-            f"cannot cut off {show(mount.mountpoint)}: {_CONNECTIONS} is not mounted: use root's llmfs umount --force"
-        )
-    else:
-        raise MountError(f"cannot cut off {show(mount.mountpoint)}: {reason(failure)}: it takes its owner, or root")
+            f"cannot cut off {show(mount.mountpoint)}: {reason(error)}: it takes its owner, or root"
+        ) from error
 
 
 def _wait_for_exit(says: dict[str, Any]) -> bool:

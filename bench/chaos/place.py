@@ -26,6 +26,7 @@ SLOW_S = 0.0004
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _EXIT_S = 20.0
+_DIES_S = 2.0
 
 
 @dataclass(slots=True)
@@ -103,10 +104,13 @@ class Daemon:
         """Raises LlmfsFailedError."""
         llmfs("umount", *options, str(self.mountpoint), timeout_s=90.0)
 
-    def kill(self) -> None:
-        """Ends the daemon as a crash would."""
+    def kill(self) -> bool:
+        """Ends the daemon as a crash would. Returns whether that is all it took: else it was unmounted by force."""
         os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: not is_alive(self.pid), _EXIT_S)
+        if wait_for(lambda: is_gone(self.pid), _DIES_S):
+            return True
+        self.umount("--force")
+        return False
 
     def status(self) -> dict[str, Any]:
         answer = json.loads(os.getxattr(self.mountpoint, "user.llmfs.status"))

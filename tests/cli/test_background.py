@@ -155,6 +155,14 @@ def test_hanging_mount_is_ended_by_force_and_who_waits_for_it_gets_an_error(
 
 
 @needs_fuse
+def test_dead_mount_comes_down_by_force_too(world: World, cache: CacheDir) -> None:
+    os.kill(mount(world, cache).says["pid"], signal.SIGKILL)
+    eventually(lambda: "dead" in world.run("status", world.mountpoint).out)
+    assert world.run("umount", "--force", world.mountpoint).status == 0
+    assert mounts.at(str(world.mountpoint)) is None
+
+
+@needs_fuse
 def test_names_that_the_mount_table_escapes(world: World, cache: CacheDir) -> None:
     world.mountpoint = world.root / "a b\t\\040\n[ü]\udcff"
     world.mountpoint.mkdir()
