@@ -24,12 +24,12 @@ def make_files(world: World, count: int = 12) -> dict[str, bytes]:
     return files
 
 
-def metric(m: Mounted, name: str) -> float:
+def metric(m: Mounted, name: str, **labels: str) -> float:
     return sum(
         sample.value
         for family in text_string_to_metric_families(m.metrics_text())
         for sample in family.samples
-        if sample.name == name
+        if sample.name == name and labels.items() <= sample.labels.items()
     )
 
 
@@ -132,7 +132,10 @@ def test_predictor_that_sends_rubbish_does_no_harm(world: World, kind: str) -> N
         if kind in ("bytes", "huge", "frames"):
             assert "the predictor failed: " in m.log()
         elif kind == "plans":
-            eventually(lambda: metric(m, "llmfs_prefetch_dropped_total") > 0, 30, "plans that come to nothing")
+            made_up = {"generator": "other"}
+            eventually(
+                lambda: metric(m, "llmfs_prefetch_issued_total", **made_up) > 0, 30, "plans that are carried out"
+            )
         elif kind == "deaf":
             assert m.status()["predictor_state"] == "learned"
     m.umount()
