@@ -53,10 +53,10 @@ from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
 from llmfs.push import Pusher
-from llmfs.reader import take_turns
 from llmfs.recorder import Batch, Recorder
 from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
+from llmfs.request_reader import take_turns
 from llmfs.source import Source
 from llmfs.status import status_of
 from llmfs.store import Bounds, Store

@@ -23,8 +23,8 @@ pages lie scattered among those, so the kernel reads nothing ahead until the ind
 a time made a third of the file of it (measured).
 
 *Read in.* After a boot no page of the file is in memory, and looks would fetch them one by one in the order of the
-programs' needs, on the event loop. So the start of the file is read once, in its own order (`read_in`): ten times
-faster on a solid disk, a hundred times on a turning one. Waits count for nothing meanwhile: they share the disk.
+programs' needs, on the event loop. So the start of the file is read once, in its own order (`read_in`). Waits count
+for nothing meanwhile: they share the disk, and where it reads megabytes around a page each brings much else along.
 
 *Mapped as far as it may be.* What was looked at stays in the process's page tables, and counts as its memory, until the
 kernel needs the pages. Where `mapped_bytes` bounds that, the map is let go of whenever so much may have been touched:

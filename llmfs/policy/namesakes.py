@@ -33,8 +33,8 @@ class _Known:
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes  # of the last one that was read
-        self.fetched = 0.0
-        self.used = 0.0
+        self.fetched = 0  # files
+        self.used = 0
 
     @property
     def is_worth_it(self) -> bool:

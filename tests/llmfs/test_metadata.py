@@ -615,6 +615,15 @@ def test_attributes_that_came_along_are_void_when_the_directory_is_seen_changed(
     run(test)
 
 
+async def look_ahead(world: World, names: int, generator: str) -> None:
+    """As the prefetcher does it (`_fetch`), one name of the root after the other."""
+    for number in range(names):
+        name = b"%d" % number
+        await world.metadata.look_around(world.root, name, world.calls, generator)  # type: ignore[arg-type]
+        if not world.metadata.has_look(world.root, name):
+            await world.metadata.lookup(world.root, name, world.calls, generator)  # type: ignore[arg-type]
+
+
 def test_several_names_of_a_directory_are_looked_at_again_by_one_listing(world: World) -> None:
     async def test() -> None:
         for number in range(8):
@@ -624,11 +633,7 @@ def test_several_names_of_a_directory_are_looked_at_again_by_one_listing(world: 
             await world.lookup(str(number))
         world.remount()
         world.clock.ns += 70 * S
-        for number in range(8):
-            name = b"%d" % number
-            await world.metadata.look_around(world.root, name, world.calls, "scan")  # type: ignore[arg-type]
-            if not world.metadata.has_look(world.root, name):
-                await world.metadata.lookup(world.root, name, world.calls, "scan")  # type: ignore[arg-type]
+        await look_ahead(world, 8, "scan")
         assert [call for call, _ in world.calls.take()] == ["lookup"] * (ASKED_SINGLY - 1) + ["names"]
         assert await world.lookup("7") is not None and world.tier is Tier.CACHE and world.calls.take() == []
         assert world.metadata.has_look(world.root, b"6")
@@ -642,11 +647,7 @@ def test_a_directory_that_was_never_listed_is_for_the_third_name_that_is_planned
     async def test() -> None:
         for number in range(8):
             world.old(str(number))
-        for number in range(8):
-            name = b"%d" % number
-            await world.metadata.look_around(world.root, name, world.calls, "history")  # type: ignore[arg-type]
-            if not world.metadata.has_look(world.root, name):
-                await world.metadata.lookup(world.root, name, world.calls, "history")  # type: ignore[arg-type]
+        await look_ahead(world, 8, "history")
         assert [call for call, _ in world.calls.take()] == ["lookup"] * (ASKED_AHEAD - 1) + ["names"]
 
     run(test)

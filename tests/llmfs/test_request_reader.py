@@ -14,7 +14,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmfs import reader
+from llmfs import request_reader
 
 
 class Session:
@@ -25,8 +25,8 @@ class Session:
     ) -> None:
         self.kernel, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._ours.setblocking(False)
-        self.trio = reader._Trio()
-        self._answer = reader._handing_on(answer, self.trio.turn)
+        self.trio = request_reader._Trio()
+        self._answer = request_reader._handing_on(answer, self.trio.turn)
         self._limits = (1, max_tasks)
         self._lock = self.trio.Lock()
         self._readers = 0
@@ -113,7 +113,7 @@ def test_every_request_is_read_and_all_tasks_end(kinds: list[int], max_tasks: in
 
 def test_requests_that_are_answered_at_once_are_read_by_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr(reader.time, "perf_counter", lambda: next(clock) * 1e-6)
+    monkeypatch.setattr(request_reader.time, "perf_counter", lambda: next(clock) * 1e-6)
 
     async def answer(request: bytes) -> None:
         pass
@@ -169,9 +169,9 @@ class Throttled(pyfuse3.Operations):
 def test_every_handler_hands_the_turn_on_where_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyfuse3, "trio", trio, raising=False)
     handed_on = []
-    monkeypatch.setattr(reader._stand_in.turn, "hand_on", lambda: handed_on.append(True))
+    monkeypatch.setattr(request_reader._stand_in.turn, "hand_on", lambda: handed_on.append(True))
     operations = Throttled()
-    reader.take_turns(operations)
+    request_reader.take_turns(operations)
     handlers = [name for name, each in vars(pyfuse3.Operations).items() if inspect.iscoroutinefunction(each)]
     assert len(handlers) > 20 and set(handlers) <= set(vars(operations))
 
