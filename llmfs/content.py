@@ -151,6 +151,11 @@ class Content:
                 return False
         return True
 
+    def small(self, inode: Inode) -> bytes | None:
+        """All that is in a file of a block at most, if the cache has it."""
+        block = self._cache.look(block_key(inode.id, inode.generation, 0))
+        return block.cut(0, inode.size) if block is not None and 0 < inode.size <= BLOCK_BYTES else None
+
     def changed(self, inode: Inode) -> None:
         """Our own change of the file's content begins or ends: what was cached or is in flight is out of reach."""
         self._changes += 1

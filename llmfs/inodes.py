@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from llmfs.descriptors import Descriptor
     from llmfs.policy.companions import Tally
+    from llmfs.policy.mentions import Names
     from llmfs.policy.scanning import Scan
 
 ROOT_ID = 1
@@ -62,6 +63,7 @@ class Listing:
         "index",
         "is_old",
         "looks",
+        "mentions",
         "names",
         "prefetched_by",
         "tally",
@@ -78,6 +80,7 @@ class Listing:
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
+        self.mentions: Names | None = None  # which of them others name (policy/mentions.py)
 
     def is_asked_singly(self) -> bool:
         """One more of its names has to be asked of the source. Whether looking at all of them is cheaper by now."""

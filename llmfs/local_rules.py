@@ -1,6 +1,6 @@
 """The rules that need no predictor: readahead within a file, regions of it that are wanted whole, companions of it that
-are too, files of its name elsewhere, stat-ahead in a directory, listings of the directories below it, listings instead
-of misses.
+are too, files that it mentions, files of its name elsewhere, stat-ahead in a directory, listings of the directories
+below it, listings instead of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
@@ -85,15 +85,30 @@ class Prefetches(Protocol[PlaceIn]):
     def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int, generator: str) -> None: ...
 
 
+class Mentioning(Protocol[PlaceIn]):
+    """Who follows what files say. A replay cannot: a recording has no contents."""
+
+    def began(self, inode: PlaceIn, tier: Tier) -> None: ...
+
+    def used(self, inode: PlaceIn) -> None: ...
+
+    def listed(self, directory: PlaceIn) -> None: ...
+
+
 class LocalRules(Generic[Place]):
     """Turns what was just asked for into wishes to the prefetcher."""
 
     def __init__(
-        self, prefetcher: Prefetches[Place], kind: Predictor, on_listing: Callable[[Place, list[ListedName]], None]
+        self,
+        prefetcher: Prefetches[Place],
+        kind: Predictor,
+        on_listing: Callable[[Place, list[ListedName]], None],
+        mentioned: Mentioning[Place] | None = None,
     ) -> None:
         self._prefetcher = prefetcher
         self._is_on = kind is not Predictor.OFF
         self._on_listing = on_listing
+        self._mentioned = mentioned if self._is_on else None
         self.descent = Descent()
         self.companions = Companions()
         self.namesakes = Namesakes()
@@ -141,6 +156,8 @@ class LocalRules(Generic[Place]):
         if generator == DESCENT:
             self.descent.fetched(name)
         listing = directory.listing
+        if listing is not None and self._mentioned is not None:
+            self._mentioned.listed(directory)
         if listing is not None and not listing.is_old:
             self._want_namesakes(directory, listing)
             if generator == DESCENT:
@@ -162,6 +179,8 @@ class LocalRules(Generic[Place]):
 
     def data_used(self, inode: Place, generator: str, size_bytes: int) -> None:
         """A program used such data."""
+        if self._mentioned is not None:
+            self._mentioned.used(inode)
         if generator == COMPANION:
             self.companions.used(size_bytes)
         elif generator == NAMESAKE and inode.place is not None:
@@ -173,6 +192,8 @@ class LocalRules(Generic[Place]):
             return
         directory, name = inode.place
         self.namesakes.began(id(directory), name, inode.size)
+        if self._mentioned is not None:
+            self._mentioned.began(inode, tier)
         if directory.listing is None:
             return
         wanted = self.companions.wanted(directory.listing, name, inode.size, may_wish=tier is not Tier.CACHE)
@@ -181,6 +202,8 @@ class LocalRules(Generic[Place]):
 
     def _entered(self, directory: Place, listing: Listing) -> None:
         """A program has listed a directory, or asked for a name in one that was listed ahead."""
+        if self._mentioned is not None:
+            self._mentioned.listed(directory)
         if self._is_on and not listing.is_old:
             listing.is_old = True
             self._want_namesakes(directory, listing)

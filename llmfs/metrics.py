@@ -73,9 +73,9 @@ PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control
 OTHER = "other"
 _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
 GENERATORS = {
-    "data": ("sequential", "region", "companion", "namesake", *_PLANNED),
-    "attributes": ("scan", "descent", "companion", "namesake", *_PLANNED),
-    "listing": ("misses", "descent", "stale", "scan", "companion", "namesake", *_PLANNED),
+    "data": ("sequential", "region", "companion", "mention", "namesake", *_PLANNED),
+    "attributes": ("scan", "descent", "companion", "mention", "namesake", *_PLANNED),
+    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake", *_PLANNED),
 }
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
 

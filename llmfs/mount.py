@@ -40,6 +40,7 @@ from llmfs.held import HeldFiles
 from llmfs.inodes import FOREIGN, Inode, InodeTable, ListedName
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
+from llmfs.mentioned import Mentioned
 from llmfs.metadata import Metadata
 from llmfs.metrics import Metrics
 from llmfs.negotiation import negotiate
@@ -252,7 +253,14 @@ class Mount:
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             self._held = self._held_files()
-            self._rules = rules = LocalRules(self.prefetcher, self._config.predictor, self._listed)
+            mentioned = Mentioned(
+                self.prefetcher,
+                self.metadata,
+                self.content,
+                self._token.run_sync_soon,
+                self.metrics.faults["prefetch"].inc,
+            )
+            self._rules = rules = LocalRules(self.prefetcher, self._config.predictor, self._listed, mentioned)
             xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
             self.operations = answering(

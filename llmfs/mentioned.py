@@ -1,0 +1,124 @@
+"""Follows what files say: looks into those that programs begin to read, and has fetched what they name.
+
+`policy/mentions.py` decides. This finds the directories that are meant, waits for their listings, and keeps the looking
+out of the way of replies. Only what came from the source since the mount is looked into: what came of it once is for
+the predictor to know.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llmfs.content import Content
+from llmfs.inodes import Inode
+from llmfs.metadata import Metadata
+from llmfs.policy.companions import SMALL_BYTES
+from llmfs.policy.mentions import SIZE_MAX, Mentions, Text, names_of
+from llmfs.prefetcher import Prefetcher
+from predictor.events import Tier
+
+log = logging.getLogger(__name__)
+
+MENTION = "mention"
+"""What files are told apart by that are fetched for it."""
+
+WAITING_MAX = 64
+"""Directories whose listings are waited for; each keeps the words of files."""
+
+
+class _Meant(NamedTuple):
+    """A text whose files are looked for in a directory, or in the directory `leaf` in it if there is one."""
+
+    text: Text
+    leaf: bytes
+
+
+class Mentioned:
+    """Has fetched what files name."""
+
+    def __init__(
+        self,
+        prefetcher: Prefetcher,
+        metadata: Metadata,
+        content: Content,
+        later: Callable[..., Any],
+        on_fault: Callable[[], None],
+    ) -> None:
+        """`later(call, *args)` makes a call on the event loop, when what is answered now has been."""
+        self._prefetcher = prefetcher
+        self._metadata = metadata
+        self._content = content
+        self._later = later
+        self._on_fault = on_fault
+        self._mentions = Mentions()
+        self._waiting: OrderedDict[tuple[Inode, bytes], list[_Meant]] = OrderedDict()
+
+    def began(self, inode: Inode, tier: Tier) -> None:
+        """A program has read the beginning of a small file."""
+        if inode.place is None:
+            return
+        directory, name = inode.place
+        if directory.listing is not None:
+            self._mentions.began(directory.listing, name)
+        if tier is Tier.SOURCE:
+            self._later(self._look_into, inode)
+
+    def used(self, inode: Inode) -> None:
+        """A program used data that was fetched ahead."""
+        if inode.size <= SIZE_MAX:
+            self._later(self._look_into, inode)
+
+    def listed(self, directory: Inode) -> None:
+        """The names of a directory have come."""
+        if self._waiting and directory.place is not None:
+            for meant in self._waiting.pop(directory.place, ()):
+                self._want_in(directory, meant)
+
+    def _look_into(self, inode: Inode) -> None:
+        try:
+            if inode.place is not None and inode.size <= SIZE_MAX and self._mentions.is_worth_reading(inode.place[1]):
+                data = self._content.small(inode)
+                if data is not None:
+                    self._follow(*inode.place, data)
+        except Exception:  # a bug of ours in what nobody asked for must not take the mount down
+            log.exception("what a file mentions is not followed")
+            self._on_fault()
+
+    def _follow(self, directory: Inode, name: bytes, data: bytes) -> None:
+        """A file of a directory holds this: what it names in there, in the directories there, and in those beside."""
+        text = Text(name, data)
+        above, leaf = directory.place or (None, b"")
+        if directory.listing is not None:
+            self._want_in(directory, _Meant(text, b""))
+        elif above is not None:
+            self._wait(above, leaf, _Meant(text, b""))
+        for base in (directory, above):
+            if base is not None and base.listing is not None:
+                for folder in self._mentions.folders(base.listing, text):
+                    if base is directory or folder != leaf:
+                        self._go_into(base, folder, _Meant(text, leaf))
+
+    def _go_into(self, directory: Inode, name: bytes, meant: _Meant) -> None:
+        """A directory in a directory is named."""
+        folder = self._metadata.known(directory, name)
+        if isinstance(folder, Inode) and folder.listing is not None:
+            self._want_in(folder, meant)
+        else:
+            self._wait(directory, name, meant)
+            self._prefetcher.have_listings_ready(directory, [name])
+
+    def _want_in(self, directory: Inode, meant: _Meant) -> None:
+        """Has fetched what a text names in a directory whose names are known."""
+        listing = directory.listing
+        assert listing is not None
+        if meant.leaf and meant.leaf in names_of(listing).folders:
+            self._go_into(directory, meant.leaf, _Meant(meant.text, b""))
+        elif wanted := self._mentions.wanted(listing, meant.text):
+            self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, MENTION)
+
+    def _wait(self, directory: Inode, name: bytes, meant: _Meant) -> None:
+        """For the listing of a directory in a directory."""
+        self._waiting.setdefault((directory, name), []).append(meant)
+        if len(self._waiting) > WAITING_MAX:
+            self._waiting.popitem(last=False)
