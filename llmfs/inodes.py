@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from llmfs.descriptors import Descriptor
     from llmfs.policy.companions import Tally
-    from llmfs.policy.mentions import Names
+    from llmfs.policy.mentions import Directory
     from llmfs.policy.scanning import Scan
 
 ROOT_ID = 1
@@ -63,7 +63,6 @@ class Listing:
         "index",
         "is_old",
         "looks",
-        "mentions",
         "names",
         "prefetched_by",
         "tally",
@@ -80,7 +79,6 @@ class Listing:
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
-        self.mentions: Names | None = None  # which of them others name (policy/mentions.py)
 
     def is_asked_singly(self) -> bool:
         """One more of its names has to be asked of the source. Whether looking at all of them is cheaper by now."""
@@ -114,6 +112,7 @@ class Inode:
         "lacking_xattrs",
         "listing",
         "lookups",
+        "mentions",
         "misses",
         "path_epoch",
         "path_fd",
@@ -151,6 +150,7 @@ class Inode:
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
         self.listing: Listing | None = None
+        self.mentions: Directory | None = None  # which of a directory's files others name (policy/mentions.py)
         self.asked_ahead = 0  # names of a directory without a listing that were looked at ahead of their use
         self.misses = 0  # a directory's names that had to be asked of the source one by one
         self.path_id = -1

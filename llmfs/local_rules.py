@@ -16,7 +16,7 @@ from llmfs.policy.companions import SMALL_BYTES, Companions
 from llmfs.policy.descent import Descent
 from llmfs.policy.fetching import WHOLE_FILE_BYTES
 from llmfs.policy.namesakes import Namesakes
-from llmfs.policy.regions import Regions
+from llmfs.policy.regions import PROGRAM, Regions
 from llmfs.policy.scanning import Scan
 from predictor.baselines.readahead import Readahead
 from predictor.events import Tier
@@ -186,8 +186,11 @@ class LocalRules(Generic[Place]):
         elif generator == NAMESAKE and inode.place is not None:
             self.namesakes.used(inode.place[1], size_bytes)
 
-    def began(self, inode: Place, tier: Tier) -> None:
-        """A program has read the beginning of a file."""
+    def began(self, reader: Reader[Place], tier: Tier, head: bytes) -> None:
+        """A program has read the beginning of a file, which is `head`."""
+        inode = reader.inode
+        if reader.regions is not None and head.startswith(PROGRAM):
+            reader.regions.are_of_program()
         if not self._is_on or inode.size > SMALL_BYTES or inode.place is None:
             return
         directory, name = inode.place

@@ -14,7 +14,7 @@ from llmfs.content import Content
 from llmfs.inodes import Inode
 from llmfs.metadata import Metadata
 from llmfs.policy.companions import SMALL_BYTES
-from llmfs.policy.mentions import SIZE_MAX, Mentions, Text, names_of
+from llmfs.policy.mentions import SIZE_MAX, Directory, Mentions, Text
 from llmfs.prefetcher import Prefetcher
 from predictor.events import Tier
 
@@ -59,8 +59,8 @@ class Mentioned:
         if inode.place is None:
             return
         directory, name = inode.place
-        if directory.listing is not None:
-            self._mentions.began(directory.listing, name)
+        if (names := self._names(directory)) is not None:
+            self._mentions.began(names, name)
         if tier is Tier.SOURCE:
             self._later(self._look_into, inode)
 
@@ -94,8 +94,8 @@ class Mentioned:
         elif above is not None:
             self._wait(above, leaf, _Meant(text, b""))
         for base in (directory, above):
-            if base is not None and base.listing is not None:
-                for folder in self._mentions.folders(base.listing, text):
+            if base is not None and (names := self._names(base)) is not None:
+                for folder in self._mentions.folders(names, text):
                     if base is directory or folder != leaf:
                         self._go_into(base, folder, _Meant(text, leaf))
 
@@ -110,12 +110,22 @@ class Mentioned:
 
     def _want_in(self, directory: Inode, meant: _Meant) -> None:
         """Has fetched what a text names in a directory whose names are known."""
-        listing = directory.listing
-        assert listing is not None
-        if meant.leaf and meant.leaf in names_of(listing).folders:
+        names = self._names(directory)
+        if names is None:
+            return
+        if meant.leaf in names.folders:
             self._go_into(directory, meant.leaf, _Meant(meant.text, b""))
-        elif wanted := self._mentions.wanted(listing, meant.text):
+        elif wanted := self._mentions.wanted(names, meant.text):
             self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, MENTION)
+
+    def _names(self, directory: Inode) -> Directory | None:
+        """What is known of a directory's names; None where they are not known, or too many."""
+        listing = directory.listing
+        if listing is None:
+            return None
+        if directory.mentions is None:
+            directory.mentions = Directory()
+        return directory.mentions if directory.mentions.are_names(listing) else None
 
     def _wait(self, directory: Inode, name: bytes, meant: _Meant) -> None:
         """For the listing of a directory in a directory."""

@@ -463,7 +463,7 @@ class Operations(pyfuse3.Operations):
                 self._pusher.hit(node, off, len(data))
         if handle.stream:
             if off == 0:
-                self._rules.began(node, tier)
+                self._rules.began(handle, tier, bytes(data[:4]))
             self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer

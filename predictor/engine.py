@@ -131,13 +131,13 @@ class Engine:
 
     def outcomes(self, rows: Iterable[Sequence[Any]]) -> None:
         """What became of prefetches: `[path, generator, outcome]`."""
-        names = {Outcome.IN_TIME: "in_time", Outcome.LATE: "late", Outcome.UNUSED: "unused"}
-        for path, _generator, outcome in rows:
-            self.counters[names.get(outcome, "unused")] += 1
-            if outcome == Outcome.UNUSED:
-                known = self._find(path)
-                if known is not None:
-                    self._planner.was_in_vain(known)
+        self._planner.told()
+        for path, generator, number in rows:
+            outcome = Outcome(number)
+            self.counters[outcome.name.lower()] += 1
+            known = self._find(path)
+            if known is not None:
+                self._planner.became(known, generator, outcome)
 
     def _find(self, path: bytes) -> int | None:
         current: int | None = ROOT

@@ -13,9 +13,10 @@ from predictor.candidates.follower import Follower
 from predictor.candidates.history import ATTRIBUTES, DATA, LISTING, History
 from predictor.candidates.usage import HEAD_BYTES, SMALL_BYTES
 from predictor.events import PathTable
+from predictor.features import GENERATORS
 from predictor.limits import Limits
 from predictor.outstanding import Outstanding
-from predictor.plan import PlanItem, Want
+from predictor.plan import Outcome, PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
 from predictor.ranking import Ranker, Ranking
@@ -59,6 +60,8 @@ class Planner:
         self._waiting: deque[PlanItem] = deque(maxlen=WAITING_MAX)
         self._outstanding = Outstanding(limits.outstanding, limits.planned_again_ns, limits.used_again_ns)
         self._planned_by: OrderedDict[int, Sequence[Cell]] = OrderedDict()  # path of data -> cells of who planned it
+        self._ranked_for: OrderedDict[int, Group] = OrderedDict()  # path of data -> the program it was ranked for
+        self._is_told = False  # what becomes of plans: nobody tells an evaluation
         self.now_ns = 0
         """The time of the latest access."""
 
@@ -77,11 +80,19 @@ class Planner:
         """What was planned of `path` is void: it was changed."""
         self._outstanding.withdraw(path)
 
-    def was_in_vain(self, path: int) -> None:
-        """What was fetched of `path` left the cache unused: as bad as another plan that did not come true."""
-        self._outstanding.withdraw(path)
-        for cell in self._planned_by.pop(path, ()):
-            Prior.count(cell, None)
+    def became(self, path: int, generator: str, outcome: Outcome) -> None:
+        """Data of `path` that `generator`, one of ours or of the mount's own rules, had fetched came to this."""
+        if outcome is Outcome.UNUSED:
+            self._outstanding.withdraw(path)
+            for cell in self._planned_by.pop(path, ()):
+                Prior.count(cell, None)  # as bad as another plan that did not come true
+        group = self._ranked_for.pop(path, None)
+        if group is not None and generator in GENERATORS:
+            group.pace.used(outcome)
+
+    def told(self) -> None:
+        """The mount says what becomes of plans, so that it can be seen what rankings are worth."""
+        self._is_told = True
 
     # What is to be planned
 
@@ -117,7 +128,7 @@ class Planner:
             for cursor in together.cursors[:1]:
                 self._replay(cursor, touched[-1].group, items, limit - len(items))
         for stream in touched:
-            if not stream.follower.is_confident and stream.visits - stream.ranked_at >= 1 and stream.path >= 0:
+            if not stream.follower.is_confident and stream.path >= 0 and self._is_due(stream):
                 stream.ranked_at = stream.visits
                 self._rank(stream, ranker, items)
         while len(items) > limit:
@@ -164,9 +175,14 @@ class Planner:
         achieved = (cell[3] + 4 * cursor.confidence) / (cell[0] + 4)
         return (achieved + cursor.confidence) / 2
 
+    def _is_due(self, stream: StreamState) -> bool:
+        return stream.visits - stream.ranked_at >= stream.group.pace.visits
+
     def _rank(self, stream: StreamState, ranker: Ranker | None, items: deque[PlanItem]) -> None:
         ranked = self._ranking.rank(stream, ranker, self._counters["visits"])
         self._counters["ranked"] += bool(ranked)
+        if self._is_told:
+            stream.group.pace.ranked()
         for candidate, score, horizon in ranked:
             if score < self._limits.min_score_names:
                 continue
@@ -181,7 +197,10 @@ class Planner:
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             cells = self._ranking.cells(candidate)
-            self._add(candidate.path, flags, ranges, score, horizon, best, items, cells)
+            if self._add(candidate.path, flags, ranges, score, horizon, best, items, cells) and ranges:
+                self._ranked_for[candidate.path] = stream.group
+                if len(self._ranked_for) > self._limits.outstanding:
+                    self._ranked_for.popitem(last=False)
 
     def _add(
         self,

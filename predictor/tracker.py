@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from math import log, log2, tanh
 
+from predictor.pace import Pace
+
 HORIZONS = (8, 64, 512)
 """Within how many visits a candidate is used; the network has a head for each."""
 
@@ -107,7 +109,7 @@ class Group:
     RATE = 0.1
     """Of learning from a difference of losses. Small, for the candidates of a ranking stand or fall together."""
 
-    __slots__ = ("came_true", "command", "expected", "lead", "pending", "unjudged", "visits")
+    __slots__ = ("came_true", "command", "expected", "lead", "pace", "pending", "unjudged", "visits")
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -116,6 +118,7 @@ class Group:
         self.unjudged: deque[Prediction] = deque(maxlen=UNJUDGED_MAX)  # beyond it the oldest are not judged
         self.expected = 0.0  # lately, by the prior, within HORIZONS[1]
         self.came_true = 0.0
+        self.pace = Pace()
         self.lead = 0.0  # of the network over the prior: discounted sum of differences of logarithmic losses
 
     @property

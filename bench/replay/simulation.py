@@ -27,7 +27,7 @@ from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.planning import Job, Planning
-from llmfs.policy.regions import Regions
+from llmfs.policy.regions import PROGRAM, Regions
 from predictor.baselines.readahead import Readahead
 from predictor.control.arms import Arm
 from predictor.events import FLAG_WRITE, Op, Tier
@@ -357,7 +357,7 @@ class Simulation:
             return False
         self.rules.read(self._reader(index, node), offset, length)
         if offset == 0:
-            self.rules.began(node, Tier.CACHE)
+            self.rules.began(self._reader(index, node), Tier.CACHE, _head_of(node.name))
         self._use(node, block, wanted)
         self._answered(index, 0.0)
         return True
@@ -386,7 +386,8 @@ class Simulation:
                 if not flight.is_done:
                     yield flight
             if offset == 0:
-                self.rules.began(node, Tier.SOURCE if launched else Tier.JOINED if flights else Tier.CACHE)
+                tier = Tier.SOURCE if launched else Tier.JOINED if flights else Tier.CACHE
+                self.rules.began(self._reader(index, node), tier, _head_of(node.name))
         self._stalled(index)
 
     def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":
@@ -675,3 +676,8 @@ class Simulation:
 def _blocks_mask(first_page: int, stop_page: int) -> int:
     """The bitmap of the blocks that have pages of [first_page, stop_page)."""
     return mask(first_page // BLOCK_PAGES, (stop_page - 1) // BLOCK_PAGES + 1)
+
+
+def _head_of(name: bytes) -> bytes:
+    """How a file begins, as far as its name tells: a recording has no contents."""
+    return PROGRAM if name.endswith(b".so") or b".so." in name else b""

@@ -17,7 +17,6 @@ directory is trusted before something of it was read, and files of a kind that f
 
 import stat
 from collections import OrderedDict
-from collections.abc import Set
 
 from llmfs.inodes import Listing
 
@@ -36,13 +35,16 @@ PAIR_PROBE = 32
 UNREAD = 2
 """Files that may have been fetched and not read, for each that was read: two thirds in vain, at worst."""
 
+POOR_SHARE = 0.1
+"""Files that may be fetched and not read, of all that are read of a kind: what did not work out is tried again."""
+
 DIRECTORY_PROBE = 16
 """Files of a directory that may have been fetched and not read before some were: a table of names is no program."""
 
 KINDS_MAX = 256
 """Kinds and pairs of them that are remembered: what was met first goes."""
 
-KIND_PROBE = 16
+KIND_PROBE = 64
 """Files of a kind that are looked into before it is known what that is worth."""
 
 WORTH_SHARE = 0.1
@@ -76,19 +78,30 @@ class Text:
         return sorted(names, key=lambda name: self._data.find(stem_of(name)))
 
 
-class Names:
-    """Of one listing: its files by what may stand for them, and what came of those that were mentioned."""
+class Directory:
+    """A directory's files by what may stand for them, and what came of those that were mentioned."""
 
-    __slots__ = ("expected", "folders", "read", "stems")
+    __slots__ = ("expected", "folders", "listing", "read", "stems")
 
-    def __init__(self, listing: Listing, folders: Set[bytes]) -> None:
-        self.folders = folders
+    def __init__(self) -> None:
+        self.listing: Listing | None = None
+        self.folders: set[bytes] = set()
         self.stems: dict[bytes, dict[bytes, bytes]] = {}  # by kind: names by stem
         self.expected: dict[bytes, bytes] = {}  # mentioned and not read yet: the kind of file that mentioned it
         self.read: set[bytes] = set()  # by programs
-        for listed in listing.names:
-            if listed.name not in folders and len(stem_of(listed.name)) >= LEAST_LETTERS:
-                self.stems.setdefault(kind_of(listed.name), {})[stem_of(listed.name)] = listed.name
+
+    def are_names(self, listing: Listing) -> bool:
+        """Takes its names in; whether there are not too many."""
+        if listing is not self.listing:
+            self.listing = listing
+            self.folders.clear()
+            self.stems.clear()
+            for name, kind, _ in listing.names[:NAMES_MAX]:
+                if kind == stat.S_IFDIR:
+                    self.folders.add(name)
+                elif len(stem_of(name)) >= LEAST_LETTERS:
+                    self.stems.setdefault(kind_of(name), {})[stem_of(name)] = name
+        return len(listing.names) <= NAMES_MAX
 
 
 class Mentions:
@@ -96,18 +109,21 @@ class Mentions:
 
     def __init__(self) -> None:
         self._pairs: OrderedDict[tuple[bytes, bytes], list[int]] = OrderedDict()  # files fetched, files read
+        self._begun: OrderedDict[bytes, int] = OrderedDict()  # by kind: files that programs read
         self._looked_into: OrderedDict[bytes, list[int]] = OrderedDict()  # by kind: files, what came true, passed over
 
-    def began(self, listing: Listing, name: bytes) -> None:
+    def began(self, directory: Directory, name: bytes) -> None:
         """A program began to read a small file of a directory."""
-        if len(listing.names) > NAMES_MAX:
-            return
-        names = names_of(listing)
-        names.read.add(name)
-        by = names.expected.pop(name, None)
+        kind = kind_of(name)
+        self._begun[kind] = self._begun.get(kind, 0) + 1
+        if len(self._begun) > KINDS_MAX:
+            self._begun.popitem(last=False)
+        if len(directory.read) < NAMES_MAX:
+            directory.read.add(name)
+        by = directory.expected.pop(name, None)
         if by is None:
             return
-        if (pair := self._pairs.get((by, kind_of(name)))) is not None:
+        if (pair := self._pairs.get((by, kind))) is not None:
             pair[1] += 1
         if (counts := self._looked_into.get(by)) is not None:
             counts[1] += 1
@@ -125,43 +141,33 @@ class Mentions:
         counts[0] += 1
         return True
 
-    def folders(self, listing: Listing, text: Text) -> list[bytes]:
+    def folders(self, directory: Directory, text: Text) -> list[bytes]:
         """The directories in a directory that a text names."""
-        if len(listing.names) > NAMES_MAX:
-            return []
-        return [name for name in text.words.intersection(names_of(listing).folders) if len(name) >= LEAST_LETTERS]
+        return [name for name in text.words & directory.folders if len(name) >= LEAST_LETTERS]
 
-    def wanted(self, listing: Listing, text: Text) -> list[bytes]:
+    def wanted(self, directory: Directory, text: Text) -> list[bytes]:
         """The files of a directory that a text names and nobody was told to fetch yet, in its order."""
-        if len(listing.names) > NAMES_MAX:
-            return []
-        names = names_of(listing)
-        stems = names.stems.get(text.kind, {})
+        stems = directory.stems.get(text.kind, {})
         found = {stems[stem] for stem in text.words.intersection(stems)}
-        found |= text.names.intersection(listing.index)
-        new = [name for name in found - names.folders - names.read if name not in names.expected]
-        return [name for name in text.in_order(new) if self._may_expect(names, name, text.kind)]
+        if directory.listing is not None:
+            found |= text.names.intersection(directory.listing.index)
+        new = [name for name in found - directory.folders - directory.read if name not in directory.expected]
+        return [name for name in text.in_order(new) if self._may_expect(directory, name, text.kind)]
 
-    def _may_expect(self, names: Names, name: bytes, by: bytes) -> bool:
+    def _may_expect(self, directory: Directory, name: bytes, by: bytes) -> bool:
         """Whether one more may be fetched; it counts as fetched then."""
-        if len(names.expected) >= max(DIRECTORY_PROBE, len(names.read)):
+        if len(directory.expected) >= max(DIRECTORY_PROBE, len(directory.read)):
             return False
-        pair = self._pairs.setdefault((by, kind_of(name)), [0, 0])
+        kind = kind_of(name)
+        pair = self._pairs.setdefault((by, kind), [0, 0])
         if len(self._pairs) > KINDS_MAX:
             self._pairs.popitem(last=False)
         fetched, read = pair
-        if fetched - read >= max(PAIR_PROBE, UNREAD * read):
+        if fetched - read >= max(PAIR_PROBE, UNREAD * read, POOR_SHARE * self._begun.get(kind, 0)):
             return False
         pair[0] += 1
-        names.expected[name] = by
+        directory.expected[name] = by
         return True
-
-
-def names_of(listing: Listing) -> Names:
-    """The listing's names, sorted for being mentioned."""
-    if listing.mentions is None:
-        listing.mentions = Names(listing, {listed.name for listed in listing.names if listed.kind == stat.S_IFDIR})
-    return listing.mentions
 
 
 def kind_of(name: bytes) -> bytes:

@@ -4,7 +4,9 @@ A mapped library is read where its code leads, in pieces of 4 to 128 KiB that fo
 lies together: over the libraries of an import of PyTorch a quarter of a region's pages foretold the rest so well that
 fetching it took 548 requests in place of 1,454, for 1.41 times the bytes (what one run read, played through the rule).
 
-Somebody who reads at random over all of a large file is not to pay for that (`account.py`).
+Somebody who reads at random over all of a large file is not to pay for that (`account.py`). Where the file is known to
+be a program or a library, who touches a region wants it, and may leave as much unread as he reads: over the same
+import 343 requests in place of 542, for 13% more bytes.
 """
 
 from llmfs.policy.account import Account
@@ -26,16 +28,30 @@ LEAST_PAGES = 128
 PROBE_PAGES = 256
 """Fetched before it is known how much comes true: 1 MiB."""
 
+PROGRAM = b"\x7fELF"
+"""How programs and libraries begin,"""
+
+PROGRAM_PROBE_PAGES = 2048
+PROGRAM_UNUSED_SHARE = 1.0
+"""and what goes for them."""
+
 
 class Regions:
     """What one reader has read of a file, by region."""
 
-    __slots__ = ("_account", "_pages", "_whole")
+    __slots__ = ("_account", "_least_pages", "_pages", "_wanted_pages", "_whole")
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}  # by region: a bit for each page that was read
         self._whole: dict[int, int] = {}  # of regions that were fetched whole: the pages that nobody had read
         self._account = Account(PROBE_PAGES)
+        self._least_pages = LEAST_PAGES
+        self._wanted_pages = int(WANTED_SHARE * _PAGES)
+
+    def are_of_program(self) -> None:
+        """The file turned out to be a program: what of it has been read is its head."""
+        self._account.probe, self._account.unused_share = PROGRAM_PROBE_PAGES, PROGRAM_UNUSED_SHARE
+        self._least_pages = self._wanted_pages = 1
 
     def observe(self, offset: int, length: int, size: int, may_wish: bool = True) -> list[tuple[int, int]]:
         """`length` bytes at `offset` of a file of `size` bytes are read: (offset, length) of what to fetch whole.
@@ -57,7 +73,7 @@ class Regions:
             account.read += new.bit_count()
             if region in self._whole:
                 account.used += (new & self._whole[region]).bit_count()
-            elif may_wish and now.bit_count() >= WANTED_SHARE * _PAGES and self._is_worth(rest):
+            elif may_wish and now.bit_count() >= self._wanted_pages and self._is_worth(rest):
                 self._whole[region] = rest
                 account.fetched += rest.bit_count()
                 start = region * REGION_BYTES
@@ -70,4 +86,4 @@ class Regions:
 
     def _is_worth(self, rest: int) -> bool:
         """Whether the pages of this bitmap may be fetched."""
-        return bool(rest) and self._account.read >= LEAST_PAGES and self._account.allows(rest.bit_count())
+        return bool(rest) and self._account.read >= self._least_pages and self._account.allows(rest.bit_count())
