@@ -64,11 +64,12 @@ class Content:
         cache: BlockCache,
         nursery: trio.Nursery,
         on_fetched: Callable[[Inode, str | None, int, int], None],
-        on_used: Callable[[Inode, str, bool, int], None],
+        on_used: Callable[[Inode, str, bool, int, int], None],
         is_bypassed: Callable[[], bool] = lambda: False,
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
-        it was ahead of its use; `on_used(inode, generator, was_late, bytes)` of each such block that a program used.
+        it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes)` of each such block that a program
+        used.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
         """
@@ -151,10 +152,11 @@ class Content:
                 return False
         return True
 
-    def small(self, inode: Inode) -> bytes | None:
-        """All that is in a file of a block at most, if the cache has it."""
-        block = self._cache.look(block_key(inode.id, inode.generation, 0))
-        return block.cut(0, inode.size) if block is not None and 0 < inode.size <= BLOCK_BYTES else None
+    def at_hand(self, inode: Inode, offset: int, length: int) -> bytes | None:
+        """The bytes of a range within a block that lie in the file, if the cache has them all."""
+        index, stop = offset // BLOCK_BYTES, min(offset + length, inode.size)
+        block = self._cache.look(block_key(inode.id, inode.generation, index)) if offset < stop else None
+        return block.cut(offset - index * BLOCK_BYTES, stop - index * BLOCK_BYTES) if block is not None else None
 
     def changed(self, inode: Inode) -> None:
         """Our own change of the file's content begins or ends: what was cached or is in flight is out of reach."""
@@ -183,7 +185,7 @@ class Content:
         if piece is not None:
             generator = self._cache.use(key, inode.group)
             if generator is not None:
-                self._on_used(inode, generator, False, len(block.data))
+                self._on_used(inode, generator, False, base, len(block.data))
         return piece
 
     def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
@@ -323,7 +325,7 @@ class Content:
             generator = flight.generator
             self._on_fetched(inode, generator, page * PAGE_BYTES, len(data))
             if generator is not None and flight.was_joined:
-                self._on_used(inode, generator, True, len(data))
+                self._on_used(inode, generator, True, page * PAGE_BYTES, len(data))
                 generator = None
             key = block_key(inode.id, inode.generation, index)
             self._cache.add(key, page - index * BLOCK_PAGES, data, generator, inode.group)

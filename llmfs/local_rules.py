@@ -88,9 +88,9 @@ class Prefetches(Protocol[PlaceIn]):
 class Mentioning(Protocol[PlaceIn]):
     """Who follows what files say. A replay cannot: a recording has no contents."""
 
-    def began(self, inode: PlaceIn, tier: Tier) -> None: ...
+    def began(self, inode: PlaceIn) -> None: ...
 
-    def used(self, inode: PlaceIn) -> None: ...
+    def came(self, inode: PlaceIn, offset: int) -> None: ...
 
     def listed(self, directory: PlaceIn) -> None: ...
 
@@ -177,26 +177,32 @@ class LocalRules(Generic[Place]):
         elif generator == NAMESAKE and inode.place is not None:
             self.namesakes.fetched(inode.place[1], size_bytes)
 
-    def data_used(self, inode: Place, generator: str, size_bytes: int) -> None:
-        """A program used such data."""
+    def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
+        """A program used such data, of a block or a part of it."""
         if self._mentioned is not None:
-            self._mentioned.used(inode)
+            self._mentioned.came(inode, offset)
         if generator == COMPANION:
             self.companions.used(size_bytes)
         elif generator == NAMESAKE and inode.place is not None:
             self.namesakes.used(inode.place[1], size_bytes)
 
-    def began(self, reader: Reader[Place], tier: Tier, head: bytes) -> None:
-        """A program has read the beginning of a file, which is `head`."""
-        inode = reader.inode
-        if reader.regions is not None and head.startswith(PROGRAM):
-            reader.regions.are_of_program()
+    def was_read(self, reader: Reader[Place], offset: int, tier: Tier, data: bytes | bytearray) -> None:
+        """A program was answered."""
+        if tier is Tier.SOURCE and self._mentioned is not None:
+            self._mentioned.came(reader.inode, offset)
+        if offset == 0:
+            if reader.regions is not None and data.startswith(PROGRAM):
+                reader.regions.are_of_program()
+            self._began(reader.inode, tier)
+
+    def _began(self, inode: Place, tier: Tier) -> None:
+        """A program has read the beginning of a file."""
         if not self._is_on or inode.size > SMALL_BYTES or inode.place is None:
             return
         directory, name = inode.place
         self.namesakes.began(id(directory), name, inode.size)
         if self._mentioned is not None:
-            self._mentioned.began(inode, tier)
+            self._mentioned.began(inode)
         if directory.listing is None:
             return
         wanted = self.companions.wanted(directory.listing, name, inode.size, may_wish=tier is not Tier.CACHE)

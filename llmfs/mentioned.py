@@ -10,13 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from llmfs.blocks import BLOCK_BYTES
 from llmfs.content import Content
 from llmfs.inodes import Inode
 from llmfs.metadata import Metadata
 from llmfs.policy.companions import SMALL_BYTES
-from llmfs.policy.mentions import SIZE_MAX, Directory, Mentions, Text
+from llmfs.policy.mentions import FILE_BYTES_MAX, KINDS_MAX, PIECE_BYTES, Directory, Mentions, Scope, Text, kind_of
 from llmfs.prefetcher import Prefetcher
-from predictor.events import Tier
 
 log = logging.getLogger(__name__)
 
@@ -52,45 +52,56 @@ class Mentioned:
         self._later = later
         self._on_fault = on_fault
         self._mentions = Mentions()
+        self._libraries: OrderedDict[bytes, Inode] = OrderedDict()  # by kind: where most files of it were read
         self._waiting: OrderedDict[tuple[Inode, bytes], list[_Meant]] = OrderedDict()
 
-    def began(self, inode: Inode, tier: Tier) -> None:
+    def began(self, inode: Inode) -> None:
         """A program has read the beginning of a small file."""
         if inode.place is None:
             return
         directory, name = inode.place
         if (names := self._names(directory)) is not None:
             self._mentions.began(names, name)
-        if tier is Tier.SOURCE:
-            self._later(self._look_into, inode)
+            kind = kind_of(name)
+            library = self._libraries.setdefault(kind, directory)
+            if library.mentions is None or len(names.read) > len(library.mentions.read):
+                self._libraries[kind] = directory
+            if len(self._libraries) > KINDS_MAX:
+                self._libraries.popitem(last=False)
 
-    def used(self, inode: Inode) -> None:
-        """A program used data that was fetched ahead."""
-        if inode.size <= SIZE_MAX:
-            self._later(self._look_into, inode)
+    def came(self, inode: Inode, offset: int) -> None:
+        """A program read a block of a file, or a part of it, that has come from the source."""
+        if inode.size <= FILE_BYTES_MAX:
+            self._later(self._look_into, inode, offset - offset % BLOCK_BYTES)
 
     def listed(self, directory: Inode) -> None:
         """The names of a directory have come."""
         if self._waiting and directory.place is not None:
             for meant in self._waiting.pop(directory.place, ()):
-                self._want_in(directory, meant)
+                self._want_in(directory, meant, Scope.BELOW)
 
-    def _look_into(self, inode: Inode) -> None:
+    def _look_into(self, inode: Inode, offset: int) -> None:
+        """Piece by piece, so that others are answered in between."""
         try:
-            if inode.place is not None and inode.size <= SIZE_MAX and self._mentions.is_worth_reading(inode.place[1]):
-                data = self._content.small(inode)
-                if data is not None:
-                    self._follow(*inode.place, data)
+            is_new = offset % BLOCK_BYTES == 0
+            if inode.place is None or (is_new and not self._mentions.is_worth_reading(inode.place[1])):
+                return
+            data = self._content.at_hand(inode, offset, PIECE_BYTES)
+            if data:
+                self._follow(*inode.place, data)
+                if (offset + PIECE_BYTES) % BLOCK_BYTES:
+                    self._later(self._look_into, inode, offset + PIECE_BYTES)
         except Exception:  # a bug of ours in what nobody asked for must not take the mount down
             log.exception("what a file mentions is not followed")
             self._on_fault()
 
     def _follow(self, directory: Inode, name: bytes, data: bytes) -> None:
-        """A file of a directory holds this: what it names in there, in the directories there, and in those beside."""
+        """A file of a directory holds this: what it names in there, in the directories there and beside, and in that
+        which most files of its kind were read in."""
         text = Text(name, data)
         above, leaf = directory.place or (None, b"")
         if directory.listing is not None:
-            self._want_in(directory, _Meant(text, b""))
+            self._want_in(directory, _Meant(text, b""), Scope.BESIDE)
         elif above is not None:
             self._wait(above, leaf, _Meant(text, b""))
         for base in (directory, above):
@@ -98,24 +109,27 @@ class Mentioned:
                 for folder in self._mentions.folders(names, text):
                     if base is directory or folder != leaf:
                         self._go_into(base, folder, _Meant(text, leaf))
+        library = self._libraries.get(text.kind)
+        if library is not None and library is not directory:
+            self._want_in(library, _Meant(text, b""), Scope.LIBRARY)
 
     def _go_into(self, directory: Inode, name: bytes, meant: _Meant) -> None:
         """A directory in a directory is named."""
         folder = self._metadata.known(directory, name)
         if isinstance(folder, Inode) and folder.listing is not None:
-            self._want_in(folder, meant)
+            self._want_in(folder, meant, Scope.BELOW)
         else:
             self._wait(directory, name, meant)
             self._prefetcher.have_listings_ready(directory, [name])
 
-    def _want_in(self, directory: Inode, meant: _Meant) -> None:
+    def _want_in(self, directory: Inode, meant: _Meant, scope: Scope) -> None:
         """Has fetched what a text names in a directory whose names are known."""
         names = self._names(directory)
         if names is None:
             return
         if meant.leaf in names.folders:
             self._go_into(directory, meant.leaf, _Meant(meant.text, b""))
-        elif wanted := self._mentions.wanted(names, meant.text):
+        elif wanted := self._mentions.wanted(names, meant.text, scope):
             self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, MENTION)
 
     def _names(self, directory: Inode) -> Directory | None:

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
 from llmfs.metadata import UNREACHABLE
+from llmfs.policy.speed import FAST_S
 from predictor.control.arms import ARMS
 from predictor.control.state import Floor
 from predictor.events import Tier
@@ -390,7 +391,7 @@ class Metrics:
             self.is_source_reachable = name != "unreachable"
         else:
             self.is_source_reachable = True
-            if operation in NAMES:
+            if operation in NAMES and seconds >= FAST_S:  # what is faster the source's client answered from memory
                 self.name_floor.add(seconds)
             mean_s = self._means_s[operation]  # another thread's sample may be lost: it is a mean of many
             self._means_s[operation] = mean_s + (seconds - mean_s) * _MEAN_WEIGHT if mean_s else seconds

@@ -599,11 +599,11 @@ class Mount:
         self.prefetcher.fetched(size_bytes)
         self._rules.data_fetched(inode, generator, size_bytes)
 
-    def _data_used(self, inode: Inode, generator: str, was_late: bool, size_bytes: int) -> None:
+    def _data_used(self, inode: Inode, generator: str, was_late: bool, offset: int, size_bytes: int) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
-        self._rules.data_used(inode, generator, size_bytes)
+        self._rules.data_used(inode, generator, offset, size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)

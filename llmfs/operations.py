@@ -462,8 +462,7 @@ class Operations(pyfuse3.Operations):
             if handle.fd is None and not handle.is_direct:
                 self._pusher.hit(node, off, len(data))
         if handle.stream:
-            if off == 0:
-                self._rules.began(handle, tier, bytes(data[:4]))
+            self._rules.was_read(handle, off, tier, data)
             self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
         self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer

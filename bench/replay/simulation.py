@@ -19,7 +19,7 @@ from bench.replay.outcome import Outcome
 from bench.replay.source import Arrival, Model, ModelledSource
 from bench.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
 from bench.replay.workload import Workload
-from llmfs.blocks import BLOCK_PAGES, PAGE_BYTES
+from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
@@ -357,7 +357,7 @@ class Simulation:
             return False
         self.rules.read(self._reader(index, node), offset, length)
         if offset == 0:
-            self.rules.began(self._reader(index, node), Tier.CACHE, _head_of(node.name))
+            self.rules.was_read(self._reader(index, node), 0, Tier.CACHE, _head_of(node.name))
         self._use(node, block, wanted)
         self._answered(index, 0.0)
         return True
@@ -387,7 +387,7 @@ class Simulation:
                     yield flight
             if offset == 0:
                 tier = Tier.SOURCE if launched else Tier.JOINED if flights else Tier.CACHE
-                self.rules.began(self._reader(index, node), tier, _head_of(node.name))
+                self.rules.was_read(self._reader(index, node), 0, tier, _head_of(node.name))
         self._stalled(index)
 
     def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":
@@ -487,7 +487,7 @@ class Simulation:
         self.outcome.blocks[0] += 1
         self.outcome.blocks_ahead_used += 1
         self.planning.used(resident.size_bytes)
-        self.rules.data_used(node, generator, resident.size_bytes)
+        self.rules.data_used(node, generator, block * BLOCK_BYTES, resident.size_bytes)
         self.planner.became(node, generator, True, False)
         self._hand_out()
 
@@ -545,7 +545,7 @@ class Simulation:
             if flight.was_joined:
                 self.outcome.blocks_ahead_used += 1
                 self.planning.used(size_bytes)
-                self.rules.data_used(node, generator, size_bytes)
+                self.rules.data_used(node, generator, block * BLOCK_BYTES, size_bytes)
                 self.planner.became(node, generator, True, True)
                 self.outcome.bytes_used += size_bytes
                 generator = None

@@ -11,26 +11,33 @@ A word stands for a file of the same kind (`from . import beta` for `beta.py`, o
 Of the 950 compiled modules that an import of PyTorch reads first, 687 are named by one that was read before; of what is
 named so, 78% is read.
 
-Words are cheap, and many files say names by chance. So for each pair of kinds it is counted what came true, no
+Words are cheap, and many files say names by chance. So it is counted on which grounds they came true, no
 directory is trusted before something of it was read, and files of a kind that foretells nothing are not looked into.
 """
 
 import stat
 from collections import OrderedDict
+from enum import Enum
 
 from llmfs.inodes import Listing
 
 NAMES_MAX = 4096
 """A directory with more names is no package of a program."""
 
-SIZE_MAX = 64 << 10
-"""A larger file is not looked into: it would hold up other requests."""
+FILE_BYTES_MAX = 512 << 10
+"""A larger file is no text of a program."""
+
+PIECE_BYTES = 64 << 10
+"""Looked into at a time: some two milliseconds, in which nothing else is answered."""
 
 LEAST_LETTERS = 3
 """Of a word: shorter ones stand everywhere."""
 
-PAIR_PROBE = 32
-"""Files fetched for a pair of kinds, and not read so far, before it is known how many are."""
+USUAL_MAX = 1024
+"""Names that are remembered, and where they were read: the one that was met first goes."""
+
+GROUND_PROBE = 32
+"""Files fetched on a ground, and not read so far, before it is known how many are."""
 
 UNREAD = 2
 """Files that may have been fetched and not read, for each that was read: two thirds in vain, at worst."""
@@ -38,11 +45,14 @@ UNREAD = 2
 POOR_SHARE = 0.1
 """Files that may be fetched and not read, of all that are read of a kind: what did not work out is tried again."""
 
+LIBRARY_READ = 8
+"""Files of a directory that were read before it is taken for a library."""
+
 DIRECTORY_PROBE = 16
 """Files of a directory that may have been fetched and not read before some were: a table of names is no program."""
 
 KINDS_MAX = 256
-"""Kinds and pairs of them that are remembered: what was met first goes."""
+"""Kinds and grounds that are remembered: what was met first goes."""
 
 KIND_PROBE = 64
 """Files of a kind that are looked into before it is known what that is worth."""
@@ -65,7 +75,7 @@ class Text:
     __slots__ = ("_data", "kind", "names", "words")
 
     def __init__(self, name: bytes, data: bytes) -> None:
-        """`data`: all of the file; some 25 us a KiB."""
+        """`data`: a piece of it; some 25 us a KiB."""
         self.kind = kind_of(name)
         self._data = data
         self.names = set(data.translate(_SPACED).split())
@@ -78,6 +88,14 @@ class Text:
         return sorted(names, key=lambda name: self._data.find(stem_of(name)))
 
 
+class Scope(Enum):
+    """Where a file is looked for that a text names."""
+
+    BESIDE = 1  # in the text's own directory
+    BELOW = 2  # in a directory that the text names as well
+    LIBRARY = 3  # in that of which most files of the kind were read
+
+
 class Directory:
     """A directory's files by what may stand for them, and what came of those that were mentioned."""
 
@@ -87,7 +105,7 @@ class Directory:
         self.listing: Listing | None = None
         self.folders: set[bytes] = set()
         self.stems: dict[bytes, dict[bytes, bytes]] = {}  # by kind: names by stem
-        self.expected: dict[bytes, bytes] = {}  # mentioned and not read yet: the kind of file that mentioned it
+        self.expected: dict[bytes, Ground] = {}  # mentioned and not read yet
         self.read: set[bytes] = set()  # by programs
 
     def are_names(self, listing: Listing) -> bool:
@@ -104,12 +122,17 @@ class Directory:
         return len(listing.names) <= NAMES_MAX
 
 
+Ground = tuple[bytes, bytes, Scope]
+"""What a mention is judged by: the kinds of the file that names and of the one that is named, and where that lies."""
+
+
 class Mentions:
     """Which files others name, and how often that came true."""
 
     def __init__(self) -> None:
-        self._pairs: OrderedDict[tuple[bytes, bytes], list[int]] = OrderedDict()  # files fetched, files read
+        self._grounds: OrderedDict[Ground, list[int]] = OrderedDict()  # files fetched, files read
         self._begun: OrderedDict[bytes, int] = OrderedDict()  # by kind: files that programs read
+        self._usual: OrderedDict[bytes, Directory | None] = OrderedDict()  # names: where they were read; None: all over
         self._looked_into: OrderedDict[bytes, list[int]] = OrderedDict()  # by kind: files, what came true, passed over
 
     def began(self, directory: Directory, name: bytes) -> None:
@@ -120,12 +143,16 @@ class Mentions:
             self._begun.popitem(last=False)
         if len(directory.read) < NAMES_MAX:
             directory.read.add(name)
-        by = directory.expected.pop(name, None)
-        if by is None:
+        if self._usual.setdefault(name, directory) is not directory:
+            self._usual[name] = None
+        if len(self._usual) > USUAL_MAX:
+            self._usual.popitem(last=False)
+        ground = directory.expected.pop(name, None)
+        if ground is None:
             return
-        if (pair := self._pairs.get((by, kind))) is not None:
-            pair[1] += 1
-        if (counts := self._looked_into.get(by)) is not None:
+        if (files := self._grounds.get(ground)) is not None:
+            files[1] += 1
+        if (counts := self._looked_into.get(ground[0])) is not None:
             counts[1] += 1
 
     def is_worth_reading(self, name: bytes) -> bool:
@@ -145,28 +172,36 @@ class Mentions:
         """The directories in a directory that a text names."""
         return [name for name in text.words & directory.folders if len(name) >= LEAST_LETTERS]
 
-    def wanted(self, directory: Directory, text: Text) -> list[bytes]:
-        """The files of a directory that a text names and nobody was told to fetch yet, in its order."""
+    def wanted(self, directory: Directory, text: Text, scope: Scope) -> list[bytes]:
+        """The files of a directory that a text names and nobody was told to fetch yet, in its order.
+
+        A directory that is named itself stands for its file of a name that is read all over, such as `__init__`.
+        """
+        if scope is Scope.LIBRARY and len(directory.read) < LIBRARY_READ:
+            return []
         stems = directory.stems.get(text.kind, {})
         found = {stems[stem] for stem in text.words.intersection(stems)}
         if directory.listing is not None:
             found |= text.names.intersection(directory.listing.index)
+        if scope is Scope.BELOW:
+            found |= {name for name in stems.values() if self._usual.get(name, directory) is None}
         new = [name for name in found - directory.folders - directory.read if name not in directory.expected]
-        return [name for name in text.in_order(new) if self._may_expect(directory, name, text.kind)]
+        return [
+            name for name in text.in_order(new) if self._may_expect(directory, name, (text.kind, kind_of(name), scope))
+        ]
 
-    def _may_expect(self, directory: Directory, name: bytes, by: bytes) -> bool:
+    def _may_expect(self, directory: Directory, name: bytes, ground: Ground) -> bool:
         """Whether one more may be fetched; it counts as fetched then."""
         if len(directory.expected) >= max(DIRECTORY_PROBE, len(directory.read)):
             return False
-        kind = kind_of(name)
-        pair = self._pairs.setdefault((by, kind), [0, 0])
-        if len(self._pairs) > KINDS_MAX:
-            self._pairs.popitem(last=False)
-        fetched, read = pair
-        if fetched - read >= max(PAIR_PROBE, UNREAD * read, POOR_SHARE * self._begun.get(kind, 0)):
+        files = self._grounds.setdefault(ground, [0, 0])
+        if len(self._grounds) > KINDS_MAX:
+            self._grounds.popitem(last=False)
+        fetched, read = files
+        if fetched - read >= max(GROUND_PROBE, UNREAD * read, POOR_SHARE * self._begun.get(ground[1], 0)):
             return False
-        pair[0] += 1
-        directory.expected[name] = by
+        files[0] += 1
+        directory.expected[name] = ground
         return True
 
 

@@ -34,7 +34,7 @@ Row = npt.NDArray[np.float32]
 MEMORY = 0.7
 """What is left of the bytes used and wasted after an interval: most of it is of the last three."""
 
-CALLS_LEAST = 4
+CALLS_LEAST = 16
 """Calls of a kind in an interval whose mean says something."""
 
 BEST_RISES = 1.01
@@ -42,21 +42,27 @@ BEST_RISES = 1.01
 
 
 class Floor:
-    """What a call takes when nothing else is under way: about the fastest in 250, slowly forgotten.
+    """What a call takes when nothing else is under way: the best lower quartile of `WINDOW` calls, slowly forgotten.
 
-    Steps in a ratio, so that a faster call counts at once and 3,500 slower ones double it. Under a load that never ends
-    it rises to that load's: who asks has to step back now and then to see.
+    A single fast call says nothing: a file system's client answers some from memory. Under a load that never ends it
+    rises to that load's, doubled in 3,500 calls: who asks has to step back now and then to see.
     """
 
-    RISE, FALL = 1.0002, 0.95
+    WINDOW = 32
+    RISE = 1.0002**WINDOW
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._calls: list[float] = []
 
     def add(self, seconds: float) -> None:
-        """A call took so long. From any thread: a lost step is made by the next call."""
-        floor_s = self.seconds
-        self.seconds = seconds if not floor_s else floor_s * (self.FALL if seconds < floor_s else self.RISE)
+        """A call took so long. From any thread: a lost call is one of many."""
+        calls = self._calls
+        calls.append(seconds)
+        if len(calls) >= self.WINDOW:
+            self._calls = []
+            quartile_s = sorted(calls)[self.WINDOW // 4]
+            self.seconds = min(self.seconds * self.RISE, quartile_s) if self.seconds else quartile_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Observer:
         self._last: Reading | None = None
         self._best_s = [float("inf"), float("inf")]
         self._ahead = self._used = self._wasted = 0.0
+        self._names = 0  # calls since crowding was last judged
+        self._names_s = 0.0
         self.slowdown = 1.0
         self.use = 1.0
         self.ahead_share = 0.0
@@ -104,9 +112,7 @@ class Observer:
         self.use = _share(self._used, self._ahead, 1.0)
         self.ahead_share = _share(ahead, ahead + demand, 0.0)
         self.slowdown = self._slowdown(last, now)
-        names, names_s = now.calls[0] - last.calls[0], now.call_s[0] - last.call_s[0]
-        is_told = names >= CALLS_LEAST and now.name_floor_s > 0
-        self.crowding = names_s / names / now.name_floor_s if is_told else 1.0
+        self.crowding = self._crowded(last, now)
         reads = now.reads - last.reads
         chosen = ARMS[arm]
         return np.array(
@@ -127,6 +133,16 @@ class Observer:
             ],
             np.float32,
         )
+
+    def _crowded(self, last: Reading, now: Reading) -> float:
+        """How many times as long as the floor calls for names took; 1 until there are as many as make a floor."""
+        self._names += now.calls[0] - last.calls[0]
+        self._names_s += now.call_s[0] - last.call_s[0]
+        if self._names < Floor.WINDOW or not now.name_floor_s:
+            return 1.0
+        mean_s = self._names_s / self._names
+        self._names, self._names_s = 0, 0.0
+        return mean_s / now.name_floor_s
 
     def _slowdown(self, last: Reading, now: Reading) -> float:
         """How many times as long as at their best the calls took; 1 where there were too few."""

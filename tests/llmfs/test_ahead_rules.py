@@ -305,7 +305,7 @@ def test_namesakes_are_wished_for_when_a_directory_was_listed_ahead() -> None:
     rules = rules_of(wishes)
     places = [Place() for _ in range(2)]
     for place in places:
-        rules.began(Reader(Place(100, (place, b"__init__.py"))), Tier.SOURCE, b"")
+        rules.was_read(Reader(Place(100, (place, b"__init__.py"))), 0, Tier.SOURCE, b"")
     directory = Place()
     directory.listing = listing_of("__init__.py", "x.py")
     rules.listed_ahead(directory, b"d", "descent")
@@ -321,9 +321,9 @@ def test_companions_are_wished_for_after_a_miss() -> None:
     rules = rules_of(wishes)
     directory.listing = listing_of(*(f"{n}.h" for n in range(6)))
     for n in range(2):
-        rules.began(Reader(Place(100, (directory, b"%d.h" % n))), Tier.CACHE, b"")
+        rules.was_read(Reader(Place(100, (directory, b"%d.h" % n))), 0, Tier.CACHE, b"")
     assert wishes.files == []
-    rules.began(Reader(Place(100, (directory, b"2.h"))), Tier.SOURCE, b"")
+    rules.was_read(Reader(Place(100, (directory, b"2.h"))), 0, Tier.SOURCE, b"")
     assert wishes.files == [b"3.h", b"4.h", b"5.h"]
 
 
@@ -351,7 +351,7 @@ def test_without_a_predictor_nothing_is_wished_for() -> None:
     directory.listing = listing_of("a/", *(f"{n}.h" for n in range(6)))
     rules.listed(directory)
     for n in range(6):
-        rules.began(Reader(Place(100, (directory, b"%d.h" % n))), Tier.SOURCE, b"")
+        rules.was_read(Reader(Place(100, (directory, b"%d.h" % n))), 0, Tier.SOURCE, b"")
     reader = Reader(Place(64 * MIB))
     for n in range(8):
         rules.read(reader, n * 128 * KIB, 128 * KIB)
