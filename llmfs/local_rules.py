@@ -31,6 +31,9 @@ COMPANION = "companion"
 NAMESAKE = "namesake"
 """What the listings and the files are told apart by that the rules of these names wish for."""
 
+REMEMBERED = frozenset(("history", "footprint"))
+"""Who fetches what was read the last time: what that names was read then too, and is planned."""
+
 GUESS_SCORE = 0.5
 """How probable it is that such a file is used: a controller that is careful leaves it at its name."""
 
@@ -179,7 +182,7 @@ class LocalRules(Generic[Place]):
 
     def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
         """A program used such data, of a block or a part of it."""
-        if self._mentioned is not None:
+        if self._mentioned is not None and generator not in REMEMBERED:
             self._mentioned.came(inode, offset)
         if generator == COMPANION:
             self.companions.used(size_bytes)

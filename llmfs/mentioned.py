@@ -89,7 +89,7 @@ class Mentioned:
             data = self._content.at_hand(inode, offset, PIECE_BYTES)
             if data:
                 self._follow(*inode.place, data)
-                if (offset + PIECE_BYTES) % BLOCK_BYTES:
+                if (offset + PIECE_BYTES) % BLOCK_BYTES and offset + PIECE_BYTES < inode.size:
                     self._later(self._look_into, inode, offset + PIECE_BYTES)
         except Exception:  # a bug of ours in what nobody asked for must not take the mount down
             log.exception("what a file mentions is not followed")

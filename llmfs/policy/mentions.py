@@ -64,9 +64,12 @@ TRY_EVERY = 64
 """but for one in so many."""
 
 
-_KEPT = frozenset(b"_-.")
-_SPACED = bytes(c if c in _KEPT or (c < 0x80 and chr(c).isalnum()) else 0x20 for c in range(256))
-"""For bytes.translate: letters, digits and what names hold stay, everything else becomes a space."""
+def _table(kept: bytes) -> bytes:
+    """For bytes.translate: letters, digits and `kept` stay, everything else becomes a space."""
+    return bytes(c if c in kept or (c < 0x80 and chr(c).isalnum()) else 0x20 for c in range(256))
+
+
+_WORDS, _NAMES = _table(b"_-"), _table(b"_-.")
 
 
 class Text:
@@ -75,17 +78,32 @@ class Text:
     __slots__ = ("_data", "kind", "names", "words")
 
     def __init__(self, name: bytes, data: bytes) -> None:
-        """`data`: a piece of it; some 25 us a KiB."""
+        """`data`: a piece of it; some 25 us a KiB, a compiled module a quarter of that."""
         self.kind = kind_of(name)
+        self.names: set[bytes] = set()
         self._data = data
-        self.names = set(data.translate(_SPACED).split())
-        self.words = set(b" ".join(self.names).replace(b".", b" ").split())
-        if b"\0" in data:  # what follows a string in a binary format may be a letter
-            self.words |= {word[:-1] for word in self.words}
+        if name.endswith(b".pyc"):
+            self.words = set(_dotless(_marshalled(data)).split())
+        elif b"\0" in data:
+            words = data.translate(_WORDS).split()
+            self.words = {*words, *(word[:-1] for word in words)}  # what follows a string may be a letter
+        else:
+            self.names = set(data.translate(_NAMES).split())
+            self.words = set(_dotless(self.names).split())
 
     def in_order(self, names: list[bytes]) -> list[bytes]:
         """As they are named."""
         return sorted(names, key=lambda name: self._data.find(stem_of(name)))
+
+
+def _dotless(names: set[bytes]) -> bytes:
+    return b" ".join(names).replace(b".", b" ")
+
+
+def _marshalled(data: bytes) -> set[bytes]:
+    """The short interned strings of a compiled module, among them all names (Python/marshal.c: a type, a length, the
+    string), and some noise."""
+    return {part[1 : 1 + part[0]] for kind in (b"Z", b"\xda") for part in data.split(kind) if part}
 
 
 class Scope(Enum):
