@@ -10,19 +10,23 @@ the rules', and no scenario costs more than 5% more than no control.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import safetensors.numpy
 
-from bench.control.experience import episodes
+from bench.control.experience import episodes, in_parallel, judge
 from bench.control.steered import Scenario, steer
 from bench.control.workloads import SOURCES, evaluated, seconds, together
 from bench.replay.workload import arrange
 from bench.report import Bars, Progress, machine, plot, write_json
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE
+from predictor.control.network import Weights
+from predictor.control.reward import Spent
 from predictor.control.rivals import Aimd, DiscountedUcb, Fixed
 from predictor.control.rules import Rules
 from predictor.control.steering import Controller, Steering
@@ -33,8 +37,12 @@ from predictor.trace import TraceError
 WORSE = 1.05
 """Times the cost of no control, beyond which a controller has done harm."""
 
+FIXED = "fixed "
 BEST_FIXED, BEST_EACH = "best fixed arm", "best arm of each"
 CACHE_BYTES = 24 << 20
+
+JUDGING = 900
+"""Apart from the rounds' seeds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,35 +51,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Progress()
     if options.command == "train":
         return _train(options, progress)
-    controllers: dict[str, Callable[[], Controller]] = {
-        f"fixed {arm.name}": lambda number=number: Fixed(number)  # type: ignore[misc]
-        for number, arm in enumerate(ARMS)
-        if number == SAFE or not options.quick
-    }
-    controllers |= {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules}
+    names = [f"{FIXED}{arm.name}" for number, arm in enumerate(ARMS) if number == SAFE or not options.quick]
+    names += ["aimd", "discounted ucb", "rules"]
     try:
         learned = network.load(options.weights) if options.weights else network.shipped()
-        scenarios = evaluated(options.seed, options.accesses, CACHE_BYTES)
-        if options.traces:
-            scenarios += _recorded([load(trace) for trace in options.traces])
+        drawn = (options.seed, options.accesses, tuple(options.traces))
+        scenarios = scenarios_of(*drawn)
     except (OSError, ValueError, TraceError) as error:
         print(f"bench.control: {error}", file=sys.stderr)
         return 1
-    if learned is not None:
-        controllers["learned"] = lambda: learned
-    costs: dict[str, dict[str, float]] = {name: {} for name in controllers}
-    stalls: dict[str, dict[str, float]] = {name: {} for name in controllers}
+    weights = learned.weights if learned is not None else None
+    if weights is not None:
+        names.append("learned")
+    costs: dict[str, dict[str, float]] = {name: {} for name in names}
+    stalls: dict[str, dict[str, float]] = {name: {} for name in names}
+    runs = [(*drawn, number, name, weights) for number in range(len(scenarios)) for name in names]
+    spent = in_parallel(run, runs, options.jobs)
     for scenario in scenarios:
         with progress.step(scenario.name) as said:
-            for name, make in controllers.items():
-                run = steer(scenario, Steering(make()))
-                costs[name][scenario.name] = run.spent.cost_s
-                stalls[name][scenario.name] = run.spent.stall_s
-            said.append(f"{costs[f'fixed {ARMS[SAFE].name}'][scenario.name]:.1f} s without control")
-    best = min((name for name in costs if name.startswith("fixed ")), key=lambda name: sum(costs[name].values()))
-    progress.console.print(f"the best arm for all in hindsight: {best.removeprefix('fixed ')}", markup=False)
+            for name in names:
+                made = next(spent)
+                costs[name][scenario.name], stalls[name][scenario.name] = made.cost_s, made.stall_s
+            said.append(f"{costs[f'{FIXED}{ARMS[SAFE].name}'][scenario.name]:.1f} s without control")
+    best = min((name for name in costs if name.startswith(FIXED)), key=lambda name: sum(costs[name].values()))
+    progress.console.print(f"the best arm for all in hindsight: {best.removeprefix(FIXED)}", markup=False)
     _show(progress, _with_hindsight(costs, best), _with_hindsight(stalls, best), options.output)
     return 0
+
+
+@cache
+def scenarios_of(seed: int, accesses: int, traces: tuple[str, ...]) -> list[Scenario]:
+    """Those that are evaluated. Raises OSError, TraceError."""
+    found = evaluated(seed, accesses, CACHE_BYTES)
+    return found + _recorded([load(Path(trace)) for trace in traces]) if traces else found
+
+
+def run(seed: int, accesses: int, traces: tuple[str, ...], number: int, name: str, weights: Weights | None) -> Spent:
+    """What a controller, named as in the tables, spends in a scenario."""
+    scenario = scenarios_of(seed, accesses, traces)[number]
+    controller: Controller
+    if name.startswith(FIXED):
+        controller = Fixed([arm.name for arm in ARMS].index(name.removeprefix(FIXED)))
+    elif weights is not None and name == "learned":
+        controller = network.Learned(weights)
+    else:
+        controller = {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules}[name]()
+    return steer(scenario, Steering(controller)).spent
 
 
 def _recorded(recordings: Sequence[Recording]) -> list[Scenario]:
@@ -93,10 +118,10 @@ def _recorded(recordings: Sequence[Recording]) -> list[Scenario]:
 
 def _with_hindsight(found: dict[str, dict[str, float]], best: str) -> dict[str, dict[str, float]]:
     """With the best fixed arm of all scenarios together, and the best of each, which nobody can know."""
-    fixed = {name: values for name, values in found.items() if name.startswith("fixed ")}
+    fixed = {name: values for name, values in found.items() if name.startswith(FIXED)}
     each = {scenario: min(values[scenario] for values in fixed.values()) for scenario in fixed[best]}
     others = {name: values for name, values in found.items() if name not in fixed}
-    return {"no control": fixed[f"fixed {ARMS[SAFE].name}"], BEST_FIXED: fixed[best], BEST_EACH: each} | others
+    return {"no control": fixed[f"{FIXED}{ARMS[SAFE].name}"], BEST_FIXED: fixed[best], BEST_EACH: each} | others
 
 
 def _show(
@@ -147,15 +172,26 @@ def _train(options: argparse.Namespace, progress: Progress) -> int:
     from predictor.control.training import train  # torch: seconds, and only here
 
     met: list[Transition] = []
-    with progress.step(f"{options.episodes} drawn scenarios") as said:
-        for episode in episodes(options.seed, options.episodes, options.accesses):
-            met += episode
-        said.append(f"{len(met):,} decisions")
-    with progress.step("training"):
-        learned = train(met, options.seed)
+    candidates: list[Weights] = []
+    weights: Weights | None = None
+    for number in range(options.rounds):
+        seed = 1000 * options.seed + number
+        with progress.step(f"round {number + 1}: {options.episodes} drawn scenarios") as said:
+            for episode in episodes(seed, options.episodes, options.accesses, options.jobs, weights):
+                met += episode
+            said.append(f"{len(met):,} decisions")
+        with progress.step("training"):
+            weights = train(met, seed, options.steps).weights
+            candidates.append(weights)
+    with progress.step(f"judging on {options.judged} others") as said:
+        seed = 1000 * options.seed + JUDGING
+        costs = list(judge(seed, options.judged, options.accesses, options.jobs, candidates))
+        each = list(zip(*costs, strict=True))
+        said += [f"round {n + 1}: {sum(one) / len(one):.3f}, {max(one):.2f} at worst" for n, one in enumerate(each)]
+    best = min(range(len(each)), key=lambda n: sum(each[n]) / len(each[n]) + max(0.0, max(each[n]) - WORSE))
     options.file.parent.mkdir(parents=True, exist_ok=True)
-    options.file.write_bytes(safetensors.numpy.save(learned.weights))
-    progress.console.print(f"weights: {options.file}", markup=False)
+    options.file.write_bytes(safetensors.numpy.save(candidates[best]))
+    progress.console.print(f"weights of round {best + 1}: {options.file}", markup=False)
     return 0
 
 
@@ -168,11 +204,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--traces", nargs="+", default=[], metavar="TRACE", help="recordings to mix as well")
     parser.add_argument("--weights", type=Path, help="of the learned controller (default: those shipped, if any)")
     parser.add_argument("--quick", action="store_true", help="of the fixed arms only the safe one")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time (default: all cores)")
     parser.add_argument("--output", type=Path, default=Path("out/control.json"))
     parsers = parser.add_subparsers(dest="command")
     trained = parsers.add_parser("train", help="replay drawn scenarios and train on them")
     trained.add_argument("file", type=Path, metavar="FILE", help="where the weights go (safetensors)")
-    trained.add_argument("--episodes", type=int, default=100)
+    trained.add_argument("--rounds", type=int, default=3, help="each steered by what was learned before (default: 3)")
+    trained.add_argument("--episodes", type=int, default=100, help="scenarios a round (default: 100)")
+    trained.add_argument(
+        "--judged", type=int, default=48, help="scenarios on which the best round is told (default: 48)"
+    )
+    trained.add_argument("--steps", type=int, default=6000, help="of training (default: 6000)")
+    trained.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time (default: all cores)"
+    )
     trained.add_argument("--seed", type=int, default=5)
     return parser.parse_args(arguments)
 

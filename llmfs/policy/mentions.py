@@ -93,7 +93,7 @@ class Text:
 
     def in_order(self, names: list[bytes]) -> list[bytes]:
         """As they are named."""
-        return sorted(names, key=lambda name: self._data.find(stem_of(name)))
+        return sorted(names, key=lambda name: (self._data.find(stem_of(name)), name))
 
 
 def _dotless(names: set[bytes]) -> bytes:
