@@ -13,34 +13,23 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import safetensors.numpy
 
 from bench.control.experience import episodes, in_parallel, judge
-from bench.control.steered import Scenario, steer
-from bench.control.workloads import SOURCES, evaluated, seconds, together
-from bench.replay.workload import arrange
+from bench.control.runs import FIXED, run, scenarios_of
 from bench.report import Bars, Progress, machine, plot, write_json
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE
 from predictor.control.network import Weights
-from predictor.control.reward import Spent
-from predictor.control.rivals import Aimd, DiscountedUcb, Fixed
-from predictor.control.rules import Rules
-from predictor.control.steering import Controller, Steering
 from predictor.control.transitions import Transition
-from predictor.recording import Recording, load
 from predictor.trace import TraceError
 
 WORSE = 1.05
 """Times the cost of no control, beyond which a controller has done harm."""
 
-FIXED = "fixed "
 BEST_FIXED, BEST_EACH = "best fixed arm", "best arm of each"
-CACHE_BYTES = 24 << 20
-
 JUDGING = 900
 """Apart from the rounds' seeds."""
 
@@ -77,43 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.console.print(f"the best arm for all in hindsight: {best.removeprefix(FIXED)}", markup=False)
     _show(progress, _with_hindsight(costs, best), _with_hindsight(stalls, best), options.output)
     return 0
-
-
-@cache
-def scenarios_of(seed: int, accesses: int, traces: tuple[str, ...]) -> list[Scenario]:
-    """Those that are evaluated. Raises OSError, TraceError."""
-    found = evaluated(seed, accesses, CACHE_BYTES)
-    return found + _recorded([load(Path(trace)) for trace in traces]) if traces else found
-
-
-def run(seed: int, accesses: int, traces: tuple[str, ...], number: int, name: str, weights: Weights | None) -> Spent:
-    """What a controller, named as in the tables, spends in a scenario."""
-    scenario = scenarios_of(seed, accesses, traces)[number]
-    controller: Controller
-    if name.startswith(FIXED):
-        controller = Fixed([arm.name for arm in ARMS].index(name.removeprefix(FIXED)))
-    elif weights is not None and name == "learned":
-        controller = network.Learned(weights)
-    else:
-        controller = {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules}[name]()
-    return steer(scenario, Steering(controller)).spent
-
-
-def _recorded(recordings: Sequence[Recording]) -> list[Scenario]:
-    """All recordings beside each other, and one after the other, over each source."""
-    begins, begin_s = [], 0.0
-    for each in recordings:
-        begins.append(begin_s)
-        begin_s += seconds(each)
-    made = {
-        "recorded, beside each other": [(each, 0.0) for each in recordings],
-        "recorded, in turn": list(zip(recordings, begins, strict=True)),
-    }
-    return [
-        Scenario(f"{name}, {source}", arrange(together(name, parts)), model, CACHE_BYTES)
-        for name, parts in made.items()
-        for source, model in SOURCES.items()
-    ]
 
 
 def _with_hindsight(found: dict[str, dict[str, float]], best: str) -> dict[str, dict[str, float]]:
