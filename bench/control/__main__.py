@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import safetensors.numpy
 
 from bench.control.experience import episodes, in_parallel, judge
@@ -134,16 +135,29 @@ def _train(options: argparse.Namespace, progress: Progress) -> int:
             said.append(f"{len(met):,} decisions")
         with progress.step("training"):
             weights = train(met, seed, options.steps).weights
-            candidates.append(weights)
+            candidates += [weights | {"margin_s": np.array([margin_s], np.float32)} for margin_s in network.MARGINS_S]
     with progress.step(f"judging on {options.judged} others") as said:
         seed = 1000 * options.seed + JUDGING
         costs = list(judge(seed, options.judged, options.accesses, options.jobs, candidates))
         each = list(zip(*costs, strict=True))
-        said += [f"round {n + 1}: {sum(one) / len(one):.3f}, {max(one):.2f} at worst" for n, one in enumerate(each)]
-    best = min(range(len(each)), key=lambda n: sum(each[n]) / len(each[n]) + max(0.0, max(each[n]) - WORSE))
+        best = min(range(len(each)), key=lambda n: sum(each[n]) / len(each[n]) + max(0.0, max(each[n]) - WORSE))
+        said.append(f"the best costs {sum(each[best]) / len(each[best]):.3f}, {max(each[best]):.2f} at worst")
+    progress.table(
+        "on scenarios not trained on, relative to no control",
+        ("round", "margin, s", "mean", "worst"),
+        [
+            (
+                str(n // len(network.MARGINS_S) + 1),
+                f"{candidates[n]['margin_s'][0]:.2f}",
+                f"{sum(one) / len(one):.3f}",
+                f"{max(one):.2f}",
+            )
+            for n, one in enumerate(each)
+        ],
+    )
     options.file.parent.mkdir(parents=True, exist_ok=True)
     options.file.write_bytes(safetensors.numpy.save(candidates[best]))
-    progress.console.print(f"weights of round {best + 1}: {options.file}", markup=False)
+    progress.console.print(f"weights of round {best // len(network.MARGINS_S) + 1}: {options.file}", markup=False)
     return 0
 
 

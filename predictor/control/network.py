@@ -20,13 +20,14 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "controller.safetensors"
 WEIGHTS_BYTES_MAX = 1 << 20
 HIDDEN = 48
 
-MARGIN_S = 0.05
-"""Seconds that another arm must promise to gain on the present one."""
+MARGINS_S = (0.05, 0.2, 0.5, 1.0)
+"""Seconds that another arm must promise to gain on the present one. Which of them it is comes with the weights."""
 
 Matrix = npt.NDArray[np.float32]
 Weights = dict[str, Matrix]
 
 SHAPES = {
+    "margin_s": (1,),
     "mean": (len(FEATURES),),
     "scale": (len(FEATURES),),
     "body.0.weight": (HIDDEN, len(FEATURES)),
@@ -66,7 +67,7 @@ class Learned:
     def choose(self, row: Row, seen: Observer, arm: int) -> int:
         values = self.values(row)
         best = int(np.argmax(values))
-        return best if values[best] > values[arm] + MARGIN_S else arm
+        return best if values[best] > values[arm] + self.weights["margin_s"][0] else arm
 
 
 def load(path: Path) -> Learned:

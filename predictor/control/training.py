@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from predictor.control.arms import ARMS
-from predictor.control.network import HIDDEN, Learned, Weights
+from predictor.control.network import HIDDEN, MARGINS_S, Learned, Weights
 from predictor.control.state import FEATURES
 from predictor.control.transitions import Transition
 
@@ -85,4 +85,8 @@ def train(transitions: Sequence[Transition], seed: int = 0, steps: int = STEPS) 
 def exported(net: Net, mean: np.ndarray, scale: np.ndarray) -> Weights:
     """The weights as `network.py` takes them; mean and scale (F,) of the features."""
     weights = {name: value.detach().numpy().astype(np.float32) for name, value in net.state_dict().items()}
-    return weights | {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
+    return weights | {
+        "margin_s": np.array(MARGINS_S[:1], np.float32),
+        "mean": mean.astype(np.float32),
+        "scale": scale.astype(np.float32),
+    }
