@@ -352,8 +352,8 @@ DETAILS = (
         (
             Panel(
                 "Fetched ahead, by generator",
-                "Who proposed it: a rule of the mount's (sequential, region, companion, namesake, scan, descent,"
-                " misses), or a source of the predictor's.",
+                "Who proposed it: a rule of the mount's (sequential, region, companion, mention, namesake, scan,"
+                " descent, misses), or a source of the predictor's.",
                 "Bps",
                 (Query(f"{rate('llmfs_prefetch_issued_bytes_total', 'generator')} > 0", "{{generator}}"),),
                 is_stack=True,
