@@ -279,21 +279,17 @@ class Source:
 
     def read(self, inode: Inode, offset: int, length: int) -> bytes:
         """At most `length` bytes; fewer at the end of the file. Where it has to be opened first, that is a call too."""
-        descriptor = self.descriptors.pin_reader(inode)
-        if descriptor is None:
+        if inode.reader_fd is None:
             with self._timed("open"):
-                descriptor = self.descriptors.open_reader(inode)
-        try:
-            with self._timed("read"):
-                data = os.pread(descriptor.fd, length, offset)
-                while 0 < len(data) < length:  # some network file systems answer in parts
-                    more = os.pread(descriptor.fd, length - len(data), offset + len(data))
-                    if not more:
-                        break
-                    data += more
-                return data
-        finally:
-            self.descriptors.unpin_reader(inode, descriptor)
+                self.descriptors.unpin_reader(inode, self.descriptors.open_reader(inode))
+        with self.descriptors.reader(inode) as fd, self._timed("read"):
+            data = os.pread(fd, length, offset)
+            while 0 < len(data) < length:  # some network file systems answer in parts
+                more = os.pread(fd, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+            return data
 
     def read_now(self, inode: Inode, offset: int, length: int, may_open: bool) -> bytearray | None:
         """The bytes, if the source has them in memory; None where one would have to wait.

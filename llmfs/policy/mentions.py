@@ -31,7 +31,8 @@ PIECE_BYTES = 64 << 10
 """Looked into at a time: some two milliseconds, in which nothing else is answered."""
 
 LEAST_LETTERS = 3
-"""Of a word: shorter ones stand everywhere."""
+LEAST_LETTERS_BINARY = 6
+"""Of a word: shorter ones stand everywhere, in text and in bytes that are none."""
 
 USUAL_MAX = 1024
 """Names that are remembered, and where they were read: the one that was met first goes."""
@@ -85,7 +86,7 @@ class Text:
         if name.endswith(b".pyc"):
             self.words = set(_dotless(_marshalled(data)).split())
         elif b"\0" in data:
-            words = data.translate(_WORDS).split()
+            words = [word for word in data.translate(_WORDS).split() if len(word) >= LEAST_LETTERS_BINARY]
             self.words = {*words, *(word[:-1] for word in words)}  # what follows a string may be a letter
         else:
             self.names = set(data.translate(_NAMES).split())

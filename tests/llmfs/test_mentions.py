@@ -66,6 +66,12 @@ def test_a_word_in_a_binary_format_may_have_a_letter_behind_it() -> None:
     assert b"libfoo" in Text(b"x.bin", b"\0\0libfooN\0\0").words
 
 
+def test_random_bytes_name_nothing() -> None:
+    directory = directory_of(*(f"f{n:02}" for n in range(100)), *(f"img_{n:03}.jpg" for n in range(1000)))
+    for seed in range(20):
+        assert wanted(directory, Text(b"f00", random.Random(seed).randbytes(mentions.PIECE_BYTES))) == []
+
+
 def test_short_words_and_directories_are_no_files() -> None:
     directory = directory_of("os.py", "nested/", "x.py")
     assert wanted(directory, Text(b"x.py", b"import os, nested")) == []
