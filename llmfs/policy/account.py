@@ -13,12 +13,11 @@ POOR_ACCURACY = 1 / 3
 class Account:
     """Of one rule. In bytes, pages, or whatever it counts in."""
 
-    __slots__ = ("fetched", "probe", "read", "unused_share", "used")
+    __slots__ = ("fetched", "probe", "read", "used")
 
-    def __init__(self, probe: int, unused_share: float = UNUSED_SHARE) -> None:
-        """`probe`: how much may be fetched before it is known what comes true; `unused_share`: of what is read."""
+    def __init__(self, probe: int) -> None:
+        """`probe`: how much may be fetched before it is known what comes true."""
         self.probe = probe
-        self.unused_share = unused_share
         self.read = 0  # by programs, of what the rule is about
         self.fetched = 0
         self.used = 0  # of what was fetched
@@ -28,4 +27,4 @@ class Account:
         unused = self.fetched - self.used + more
         if self.fetched >= self.probe and self.used < POOR_ACCURACY * self.fetched:
             return unused <= UNUSED_SHARE_POOR * self.read
-        return unused <= max(self.probe, self.unused_share * self.read)
+        return unused <= max(self.probe, UNUSED_SHARE * self.read)
