@@ -37,6 +37,9 @@ LEAST_LETTERS_BINARY = 6
 USUAL_MAX = 1024
 """Names that are remembered, and where they were read: the one that was met first goes."""
 
+ALL_OVER = -1
+"""Where a name was read that was in two directories."""
+
 GROUND_PROBE = 32
 """Files fetched on a ground, and not read so far, before it is known how many are."""
 
@@ -151,7 +154,7 @@ class Mentions:
     def __init__(self) -> None:
         self._grounds: OrderedDict[Ground, list[int]] = OrderedDict()  # files fetched, files read
         self._begun: OrderedDict[bytes, int] = OrderedDict()  # by kind: files that programs read
-        self._usual: OrderedDict[bytes, Directory | None] = OrderedDict()  # names: where they were read; None: all over
+        self._usual: OrderedDict[bytes, int] = OrderedDict()  # names: a number of where they were read, or ALL_OVER
         self._looked_into: OrderedDict[bytes, list[int]] = OrderedDict()  # by kind: files, what came true, passed over
 
     def began(self, directory: Directory, name: bytes) -> None:
@@ -162,8 +165,8 @@ class Mentions:
             self._begun.popitem(last=False)
         if len(directory.read) < NAMES_MAX:
             directory.read.add(name)
-        if self._usual.setdefault(name, directory) is not directory:
-            self._usual[name] = None
+        if self._usual.setdefault(name, id(directory)) != id(directory):
+            self._usual[name] = ALL_OVER
         if len(self._usual) > USUAL_MAX:
             self._usual.popitem(last=False)
         ground = directory.expected.pop(name, None)
@@ -203,7 +206,7 @@ class Mentions:
         if directory.listing is not None:
             found |= text.names.intersection(directory.listing.index)
         if scope is Scope.BELOW:
-            found |= {name for name in stems.values() if self._usual.get(name, directory) is None}
+            found |= {name for name in stems.values() if self._usual.get(name) == ALL_OVER}
         new = [name for name in found - directory.folders - directory.read if name not in directory.expected]
         return [
             name for name in text.in_order(new) if self._may_expect(directory, name, (text.kind, kind_of(name), scope))
