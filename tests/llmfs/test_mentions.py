@@ -84,9 +84,9 @@ def test_a_directory_with_too_many_names_is_no_package() -> None:
 
 
 def test_a_directory_that_is_named_stands_for_what_is_read_all_over() -> None:
-    rule = Mentions()
-    for _ in range(2):
-        rule.began(directory_of("__init__.py", "other.py"), b"__init__.py")
+    rule, packages = Mentions(), [directory_of("__init__.py", "other.py") for _ in range(2)]
+    for package in packages:
+        rule.began(package, b"__init__.py")
     package = directory_of("__init__.py", "other.py")
     text = Text(b"main.py", b"import package")
     assert wanted(package, text, Scope.BESIDE, rule) == []
