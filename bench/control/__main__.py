@@ -181,9 +181,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--judged", type=int, default=48, help="scenarios on which the best round is told (default: 48)"
     )
     trained.add_argument("--steps", type=int, default=6000, help="of training (default: 6000)")
-    trained.add_argument(
-        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time (default: all cores)"
-    )
     trained.add_argument("--seed", type=int, default=5)
     return parser.parse_args(arguments)
 

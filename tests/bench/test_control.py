@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from bench.control.__main__ import main
 from bench.control.experience import Explorer, transitions
 from bench.control.steered import steer
 from bench.control.workloads import PROGRAMS, drawn, evaluated, mix, seconds
+from predictor.control import network
 from predictor.control.arms import ARMS, SAFE
 from predictor.control.rivals import Fixed
 from predictor.control.steering import Steering
@@ -59,3 +61,14 @@ def test_the_command_compares_everybody(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_trace_that_is_not_there_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--accesses", "60", "--traces", str(tmp_path / "none.trace")]) == 1
     assert "none.trace" in capsys.readouterr().err
+
+
+def test_training_tells_the_best_of_its_rounds_on_other_scenarios(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "controller.safetensors"
+    options = ["--rounds", "2", "--episodes", "2", "--judged", "2", "--steps", "20", "--seed", "3"]
+    assert main(["--accesses", "120", "--jobs", "2", "train", str(weights), *options]) == 0
+    assert float(network.load(weights).weights["margin_s"][0]) in np.float32(network.MARGINS_S)
+    said = capsys.readouterr().out
+    assert "round 2: 2 drawn scenarios" in said and "weights of round" in said
