@@ -8,11 +8,11 @@ a first run what is read *next*, in whatever language, because it has the progra
 A word stands for a file of the same kind (`from . import beta` for `beta.py`, or `beta.cpython-311.pyc` in a
 `beta.cpython-311.pyc`'s own directory), and a whole name for one of any kind (`#include "cache.h"`).
 
-Of the 950 compiled modules that an import of PyTorch reads first, 687 are named by one that was read before; of what is
-named so, 78% is read.
+Of the 986 compiled modules that an import of PyTorch reads, 778 are named by one that was read before, as far as the
+bounds below let them; of what is named so, 76% is read (what one run read, played through the rule).
 
-Words are cheap, and many files say names by chance. So it is counted on which grounds they came true, no
-directory is trusted before something of it was read, and files of a kind that foretells nothing are not looked into.
+Words are cheap, and many files say names by chance. So it is counted on which grounds they came true, little of a
+directory is fetched before something of it was read, and files of a kind that foretells nothing are not looked into.
 """
 
 import stat
