@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import safetensors.numpy
@@ -139,25 +140,21 @@ def _train(options: argparse.Namespace, progress: Progress) -> int:
     with progress.step(f"judging on {options.judged} others") as said:
         seed = 1000 * options.seed + JUDGING
         costs = list(judge(seed, options.judged, options.accesses, options.jobs, candidates))
-        each = list(zip(*costs, strict=True))
-        best = min(range(len(each)), key=lambda n: sum(each[n]) / len(each[n]) + max(0.0, max(each[n]) - WORSE))
-        said.append(f"the best costs {sum(each[best]) / len(each[best]):.3f}, {max(each[best]):.2f} at worst")
+        figures = [(fmean(each), max(each)) for each in zip(*costs, strict=True)]  # by candidate: mean, worst
+        best = min(range(len(figures)), key=lambda n: figures[n][0] + max(0.0, figures[n][1] - WORSE))
+        said.append(f"the best costs {figures[best][0]:.3f}, {figures[best][1]:.2f} at worst")
+    rounds = [str(number + 1) for number in range(options.rounds) for _ in network.MARGINS_S]
     progress.table(
         "on scenarios not trained on, relative to no control",
         ("round", "margin, s", "mean", "worst"),
         [
-            (
-                str(n // len(network.MARGINS_S) + 1),
-                f"{candidates[n]['margin_s'][0]:.2f}",
-                f"{sum(one) / len(one):.3f}",
-                f"{max(one):.2f}",
-            )
-            for n, one in enumerate(each)
+            (number, f"{candidate['margin_s'][0]:.2f}", f"{mean:.3f}", f"{worst:.2f}")
+            for number, candidate, (mean, worst) in zip(rounds, candidates, figures, strict=True)
         ],
     )
     options.file.parent.mkdir(parents=True, exist_ok=True)
     options.file.write_bytes(safetensors.numpy.save(candidates[best]))
-    progress.console.print(f"weights of round {best // len(network.MARGINS_S) + 1}: {options.file}", markup=False)
+    progress.console.print(f"weights of round {rounds[best]}: {options.file}", markup=False)
     return 0
 
 
