@@ -80,9 +80,10 @@ class Listing:
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
 
-    def is_asked_singly(self) -> bool:
-        """One more of its names has to be asked of the source. Whether looking at all of them is cheaper by now."""
-        self._asked_singly += 1
+    def are_asked_singly(self, count: int = 1) -> bool:
+        """So many more of its names have to be asked of the source: count them, and say whether looking at all of them
+        is cheaper by now."""
+        self._asked_singly += count
         if self._asked_singly < min(ASKED_SINGLY, len(self.names)):
             return False
         self._asked_singly = 0

@@ -73,7 +73,7 @@ class Reader(Protocol[Place]):
 class Prefetches(Protocol[PlaceIn]):
     """Who carries out wishes."""
 
-    def accessed(self) -> None: ...
+    def accessed(self, directory: PlaceIn | None = None, name: bytes = b"") -> None: ...
 
     def have_ready(
         self, want: Want, inode: PlaceIn, offset: int = 0, length: int = 0, generator: str = "rule"
@@ -126,14 +126,14 @@ class LocalRules(Generic[Place]):
 
     def looked_up(self, directory: Place, name: bytes, inode: Place, tier: Tier) -> None:
         """A name's attributes were asked for."""
-        self._prefetcher.accessed()
+        self._prefetcher.accessed(directory, name)
         listing = directory.listing
         if not self._is_on or listing is None:
             return
         position = listing.index.get(name)
         if position is None:
             return
-        if tier is Tier.SOURCE and listing.is_asked_singly():
+        if tier is Tier.SOURCE and listing.are_asked_singly():
             self._prefetcher.have_looks_ready(directory)
         if directory.scan is None:
             if tier is Tier.CACHE:

@@ -23,7 +23,7 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import trio
@@ -31,7 +31,7 @@ import trio
 from llmfs.attributes import Attributes
 from llmfs.config import Consistency
 from llmfs.inodes import ABSENT_ID, ROOT_ID, Entry, Inode, InodeTable, ListedName, Listing
-from llmfs.policy.freshness import generation_of, is_fresh, remaining_ns
+from llmfs.policy.freshness import LONGEST_NS, SHORTEST_NS, generation_of, is_fresh, remaining_ns, time_to_live_ns
 from llmfs.records import Records
 from llmfs.source import LOOKS_IN_LISTING, Source
 from llmfs.workers import Workers
@@ -60,6 +60,12 @@ LOOKS = 3
 
 ASKED_AHEAD = 3
 """Names of a directory that was never listed, looked at ahead of their use, before it is listed for the others."""
+
+TOGETHER = 8
+"""Names that one thread looks at, one after the other, without coming back in between."""
+
+LOOKS_WEIGHT = 1 / 16
+"""Of one look in how long looks last of late."""
 
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
@@ -116,6 +122,8 @@ class Metadata:
         self._listings_with_looks: deque[tuple[Listing, int]] = deque()
         self._forgotten_change = 0  # tick of the newest change of ours to an inode that is no longer in memory
         self._flights: dict[tuple[str | int | bytes, ...], Flight] = {}
+        self._looked_at: dict[tuple[int, bytes], trio.Event] = {}  # names that are looked at with others just now
+        self.looks_last_s = SHORTEST_NS / 1e9  # how long what is looked at may be believed, of late
         self._next_id = 0
         self._ticks = 0
         self._unreachable_until_ns = 0
@@ -224,25 +232,25 @@ class Metadata:
 
     # --- knowing
 
-    def is_fresh(self, inode: Inode) -> bool:
-        """Whether the inode's attributes may be believed now."""
-        return self.may_believe(inode, inode.checked_ns)
+    def is_fresh(self, inode: Inode, lead_ns: int = 0) -> bool:
+        """Whether the inode's attributes may be believed now, and `lead_ns` from now."""
+        return self.may_believe(inode, inode.checked_ns, lead_ns)
 
     def _consistency_of(self, inode: Inode) -> Consistency:
         return Consistency.IMMUTABLE if inode.is_immutable else self._consistency
 
-    def may_believe(self, inode: Inode, checked_ns: int) -> bool:
-        """Whether what was seen of the inode at `checked_ns` (0: never) may be believed now."""
+    def may_believe(self, inode: Inode, checked_ns: int, lead_ns: int = 0) -> bool:
+        """Whether what was seen of the inode at `checked_ns` (0: never) may be believed now, and `lead_ns` from now."""
         return checked_ns > 0 and (
-            is_fresh(self._consistency_of(inode), inode.attributes, checked_ns, self.now_ns())
+            is_fresh(self._consistency_of(inode), inode.attributes, checked_ns, self.now_ns() + lead_ns)
             or self._unreachable_for_ns() > 0
         )
 
-    def known(self, directory: Inode, name: bytes) -> "Inode | _Absent | None":
-        """What may be said of a name without asking: its inode, ABSENT, or None: nothing."""
+    def known(self, directory: Inode, name: bytes, lead_ns: int = 0) -> "Inode | _Absent | None":
+        """What may be said of a name without asking, `lead_ns` from now: its inode, ABSENT, or None: nothing."""
         entry = self._entry(directory, name)
-        now_ns = self.now_ns()
-        is_directory_good = self.is_fresh(directory)
+        now_ns = self.now_ns() + lead_ns
+        is_directory_good = self.is_fresh(directory, lead_ns)
         if entry is None:
             listing = directory.listing if self._has_listing(directory) else None
             if is_directory_good and listing is not None and name not in listing.index:
@@ -255,59 +263,117 @@ class Metadata:
             )
             return ABSENT if is_good else None
         inode = self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, name)
-        if inode is None or not self.is_fresh(inode):
+        if inode is None or not self.is_fresh(inode, lead_ns):
             return None
         if is_good or is_fresh(self._consistency_of(inode), inode.attributes, entry.checked_ns, now_ns):
             return inode
         return None
 
-    def known_at(self, path: bytes) -> Inode | None:
-        """What a path from the root leads to, if that may be said without asking."""
+    def remembered_at(self, path: bytes) -> Inode | None:
+        """What a path from the root led to when it was last asked for, which may be long ago; None where nobody knows.
+
+        Good for asking the source about it, and for nothing else.
+        """
         inode = self.root
         for name in path.split(b"/"):
             if name:
-                child = self.known(inode, name) if inode.children is not None else None
-                if not isinstance(child, Inode):
+                child = self.remembered(inode, name) if inode.children is not None else None
+                if child is None:
                     return None
                 inode = child
         return inode
 
-    async def look_around(self, directory: Inode, name: bytes, workers: Workers, generator: str) -> None:
-        """A name of the directory is about to be looked at ahead of its use: have its neighbours looked at with it.
+    def remembered(self, directory: Inode, name: bytes) -> Inode | None:
+        """What a name led to when it was last asked for."""
+        entry = self._entry(directory, name)
+        if entry is None or entry.inode_id == ABSENT_ID:
+            return None
+        return self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, name)
 
-        Where the source sends attributes along with names, one listing is cheaper than stats of a few names of it.
+    async def look_around(self, directory: Inode, wanted: Mapping[bytes, str], lead_s: float, workers: Workers) -> None:
+        """Names of a directory, and who wants each: they are about to be used, the first in `lead_s` seconds. Sees to
+        the first, and to others with it. Raises OSError.
+
+        Where the source sends attributes along with names, one listing is cheaper than stats of a few names. Where it
+        does not, the stats of several are made by one thread at least, for handing them to it is most of what they cost
+        us. A program does not wait for the others: it asks for itself.
         """
-        if self.known(directory, name) is not None or self.has_look(directory, name):
+        name, generator = next(iter(wanted.items()))
+        if (is_looked_at := self._looked_at.get((directory.id, name))) is not None:
+            await is_looked_at.wait()
             return
+        lead_ns = int(1e9 * lead_s)
+        if not self._lacks(directory, name, lead_ns):
+            return
+        if ("listing", directory.id) in self._flights:
+            await self.look_at_names(directory, workers, generator)
+            return
+        lacking = [each for each in wanted if self._lacks(directory, each, lead_ns)]
         listing = directory.listing if self._has_listing(directory) else None
         if listing is None:
-            directory.asked_ahead += 1
+            directory.asked_ahead += len(lacking)
             is_cheaper = directory.asked_ahead >= ASKED_AHEAD
         else:
-            is_cheaper = name in listing.index and listing.is_asked_singly()
-        if is_cheaper or ("listing", directory.id) in self._flights:
+            is_cheaper = listing.are_asked_singly(sum(each in listing.index for each in lacking))
+        if is_cheaper and self._may_look_by_listing(directory):
             await self.look_at_names(directory, workers, generator)
+        elif not workers.is_inline and (len(lacking) > 1 or self.known(directory, name) is not None):
+            await self._look_together(directory, {each: wanted[each] for each in lacking[:TOGETHER]}, workers)
+
+    def _lacks(self, directory: Inode, name: bytes, lead_ns: int) -> bool:
+        """Whether a look at the name would tell something, and none is under way."""
+        return (
+            self.known(directory, name, lead_ns) is None
+            and not self.has_look(directory, name, lead_ns)
+            and (directory.id, name) not in self._looked_at
+            and ("name", directory.id, name) not in self._flights
+        )
+
+    async def _look_together(self, directory: Inode, wanted: Mapping[bytes, str], workers: Workers) -> None:
+        assert directory.children is not None
+        done = trio.Event()
+        for name in wanted:
+            self._looked_at[directory.id, name] = done
+        before = {name: directory.children.get(name) for name in wanted}
+        began, asked_ns = self._tick(), self.now_ns()
+        try:
+            found = await workers.run(self._source.looks, directory, list(wanted))
+        finally:
+            for name in wanted:
+                del self._looked_at[directory.id, name]
+            done.set()
+        if directory.changed_at > began:
+            return  # we made, removed or renamed something in it meanwhile
+        for name, attributes in found.items():
+            if directory.children.get(name) is not before[name]:
+                continue  # a program looked at it meanwhile
+            if attributes is None:
+                self._remember(directory, name, ABSENT_ID, asked_ns)
+            else:
+                self._take(directory, name, attributes, began, asked_ns).prefetched_by = wanted[name]
+            self._on_prefetched("attributes", wanted[name], False)
 
     async def look_at_names(self, directory: Inode, workers: Workers, generator: str) -> None:
         """Look at all names of a directory by listing it, if that brings their attributes along. Raises OSError."""
-        listing = directory.listing
-        if (
-            (listing is None or len(listing.names) <= LOOKS_IN_LISTING)
-            and not self._is_strict
-            and self._source.sends_attributes_with_names
-        ):
+        if self._may_look_by_listing(directory):
             key = ("listing", directory.id)
             await self._single_flight(key, generator, lambda: self._ask_listing(directory, workers))
 
-    def has_look(self, directory: Inode, name: bytes) -> bool:
-        """Whether a listing brought attributes of the name along that may be believed and nobody has asked for."""
+    def _may_look_by_listing(self, directory: Inode) -> bool:
+        listing = directory.listing
+        is_short = listing is None or len(listing.names) <= LOOKS_IN_LISTING
+        return is_short and not self._is_strict and self._source.sends_attributes_with_names
+
+    def has_look(self, directory: Inode, name: bytes, lead_ns: int = 0) -> bool:
+        """Whether a listing brought attributes of the name along that nobody has asked for, and that may be believed
+        `lead_ns` from now."""
         listing = directory.listing
         look = listing.looks.get(name) if listing is not None else None
         return (
             listing is not None
             and look is not None
             and self._may_use_looks(directory, listing)
-            and is_fresh(self._consistency, look, listing.asked_ns, self.now_ns())
+            and is_fresh(self._consistency, look, listing.asked_ns, self.now_ns() + lead_ns)
         )
 
     def _listed_look(self, directory: Inode, name: bytes, generator: str | None) -> Inode | None:
@@ -382,6 +448,8 @@ class Metadata:
         None where even the type is not known, so that it has to be looked up; and where the listing is not current and
         the name was found absent, perhaps since.
         """
+        if (looked_at := self._listed_look(directory, listed.name, None)) is not None:
+            return looked_at
         entry = self._entry(directory, listed.name)
         if entry is not None and entry.inode_id == ABSENT_ID and not is_current:
             return None
@@ -624,6 +692,8 @@ class Metadata:
             inode.children = {}
         inode.attributes = attributes
         inode.checked_ns = now_ns
+        lasts_ns = min(time_to_live_ns(self._consistency_of(inode), attributes, now_ns), LONGEST_NS)
+        self.looks_last_s += LOOKS_WEIGHT * (lasts_ns / 1e9 - self.looks_last_s)
         if generation != inode.generation:
             inode.generation = generation
             inode.misses = 0

@@ -572,6 +572,7 @@ class Operations(pyfuse3.Operations):
                 path = self._recorder.path_of(directory)
                 self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
                 self._rules.listed(directory)
+            self._xattrs.listed(directory, handle.pid)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory

@@ -2,8 +2,9 @@
 use.
 
 What is fetched next is decided in `policy/planning.py`. A fixed number of carriers ask it, so at most so many fetches
-run at a time, in threads of their own (`workers.py`): demand never queues behind them. A fetch that fails is counted
-and forgotten: the program that wants the data will hear the source's error itself.
+run at a time, in threads of their own (`workers.py`): demand never queues behind them. Who looks at a name looks at
+those with it that are wanted of the same directory. A fetch that fails is counted and forgotten: the program that
+wants the data will hear the source's error itself.
 """
 
 import logging
@@ -14,7 +15,7 @@ import trio
 
 from llmfs.content import Content
 from llmfs.inodes import Inode
-from llmfs.local_rules import DESCENT, GUESS_SCORE, STALE
+from llmfs.local_rules import DESCENT, GUESS_SCORE, REMEMBERED, STALE
 from llmfs.metadata import Metadata
 from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
@@ -44,7 +45,7 @@ class Prefetcher:
         self._on_dropped = on_dropped
         self._on_fault = on_fault
         self._on_listing = on_listing
-        self._work = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
         self._planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
 
     def __len__(self) -> int:
@@ -54,15 +55,23 @@ class Prefetcher:
 
     def take_plan(self, items: list[PlanItem]) -> None:
         """A plan of the predictor's: item i is used `horizon` accesses from now."""
-        root = self._metadata.root
         now_s = time.monotonic()
-        directories: dict[bytes, Inode | None] = {}
+        planning = self._planning
+        directories: dict[bytes, Inode | None] = {}  # that were walked to: most items are of a few
         for item in items:
-            if item.want is not Want.LISTING and self._is_ready(item, directories):
-                continue
-            path = tuple(name for name in item.path.split(b"/") if name)
-            job = Job(item.want, root, path, item.offset, item.length, item.generator, now_s, item.score)
-            self._push(item.horizon, job)
+            above, _, name = item.path.rpartition(b"/")
+            if above not in directories:
+                directories[above] = self._metadata.remembered_at(above)
+            directory = directories[above]
+            if directory is None or directory.children is None or not name:
+                place, path = self._metadata.root, tuple(part for part in item.path.split(b"/") if part)
+            else:
+                place, path = directory, (name,)
+                if item.generator in REMEMBERED:
+                    planning.expect(directory, name, item.horizon)
+            job = Job(item.want, place, path, item.offset, item.length, item.generator, now_s, item.score)
+            if not self._is_ready(job, planning.lead_s(planning.accesses + item.horizon, now_s)):
+                self._push(item.horizon, job)
 
     def have_ready(self, want: Want, inode: Inode, offset: int = 0, length: int = 0, generator: str = "rule") -> None:
         """A local rule's wish: soon."""
@@ -115,36 +124,41 @@ class Prefetcher:
         return self._planning.running
 
     def _room_made(self) -> None:
-        if len(self._planning):
-            self._work.set()
+        self._idle.unpark(count=min(len(self._idle), len(self._planning)))
 
-    def accessed(self) -> None:
-        """A program asked for something: the clock of the plans' horizons."""
-        self._planning.accesses += 1
+    def accessed(self, directory: Inode | None = None, name: bytes = b"") -> None:
+        """A program asked for something, of a directory where it was a name: the clock of the plans' horizons."""
+        if self._planning.accessed(directory, name):
+            self._idle.unpark()
 
     def _push(self, horizon: int, job: Job[Inode]) -> None:
-        if self._planning.push(horizon, job):
-            self._work.set()
+        if self._planning.push(horizon, job, self._has_former(job)):
+            self._idle.unpark()
 
-    def _is_ready(self, item: PlanItem, directories: dict[bytes, Inode | None]) -> bool:
-        """Whether what is wanted of a file is there already, for all that can be said at once.
+    def _is_ready(self, job: Job[Inode], lead_s: float) -> bool:
+        """Whether what is wanted of a name is there already and will be in `lead_s` seconds, for all that can be said
+        at once.
 
         Where all is cached that is most of what is planned, and a carrier's way to the same answer is a long one.
-        `directories`: those that were walked to, for the items of one plan are mostly of a few.
         """
-        above, _, name = item.path.rpartition(b"/")
-        if above not in directories:
-            directories[above] = self._metadata.known_at(above)
-        directory = directories[above]
-        if directory is None or directory.children is None:
+        if job.want is Want.LISTING or len(job.path) != 1 or job.place.children is None:
             return False
-        inode = self._metadata.known(directory, name)
+        lead_ns = int(1e9 * lead_s)
+        inode = self._metadata.known(job.place, job.path[0], lead_ns)
         if inode is None:
-            return item.want is Want.ATTRIBUTES and self._metadata.has_look(directory, name)
-        if not isinstance(inode, Inode) or item.want is Want.ATTRIBUTES:
-            return True
+            return job.want is Want.ATTRIBUTES and self._metadata.has_look(job.place, job.path[0], lead_ns)
+        return job.want is Want.ATTRIBUTES or not isinstance(inode, Inode) or self._has_data(inode, job)
+
+    def _has_data(self, inode: Inode, job: Job[Inode]) -> bool:
         is_data = inode.attributes.is_regular and inode.treatment.is_prefetched
-        return is_data and self._content.has(inode, item.offset, item.length)
+        return is_data and self._content.has(inode, job.offset, job.length)
+
+    def _has_former(self, job: Job[Inode]) -> bool:
+        """Whether the data is there, of the file as it was when it was last looked at."""
+        if job.want is not Want.DATA or len(job.path) != 1 or job.place.children is None:
+            return False
+        inode = self._metadata.remembered(job.place, job.path[0])
+        return inode is not None and self._has_data(inode, job)
 
     # --- doing it
 
@@ -156,12 +170,18 @@ class Prefetcher:
 
     async def _carry(self) -> None:
         while True:
-            job = self._planning.pop(time.monotonic())
+            now_s = time.monotonic()
+            self._planning.looks_last_s = self._metadata.looks_last_s
+            job = self._planning.pop(now_s)
             if job is None:
-                if self._work.is_set():
-                    self._work = trio.Event()
-                await self._work.wait()
+                await self._idle.park()
                 continue
+            if self._is_ready(job, self._planning.lead_s(job.due, now_s)):  # another's look brought it
+                self._planning.done()
+                await trio.lowlevel.checkpoint()
+                continue
+            if self._planning.has_more(now_s):
+                self._idle.unpark()
             try:
                 await self._fetch(job)
             except OSError as error:
@@ -182,7 +202,9 @@ class Prefetcher:
             inode = await self._metadata.resolve(job.place, above, self._workers, job.generator)
             if inode is None or inode.children is None:
                 return
-            await self._metadata.look_around(inode, name, self._workers, job.generator)
+            now_s = time.monotonic()
+            wanted = {name: job.generator} | self._planning.names_in(inode, now_s)
+            await self._metadata.look_around(inode, wanted, self._planning.lead_s(job.due, now_s), self._workers)
             if job.want is Want.ATTRIBUTES and self._metadata.has_look(inode, name):
                 return  # it is taken in when it is asked for
             inode, _ = await self._metadata.lookup(inode, name, self._workers, job.generator)
@@ -199,5 +221,5 @@ class Prefetcher:
             await self._metadata.attributes(inode, self._workers, job.generator)
             if not inode.treatment.is_prefetched:
                 self._on_dropped(1)
-            elif job.want is Want.DATA and inode.attributes.is_regular:
+            elif job.want is Want.DATA and inode.attributes.is_regular and not self._has_data(inode, job):
                 await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)

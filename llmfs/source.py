@@ -50,29 +50,36 @@ FREE_LOOK_S = 200e-6
 SLOW_LOOKS = 6
 """Stats in a row that are seen to be slow before a listing makes no more of them."""
 
+SLOW_LISTINGS = 3
+"""Listings in a row where that happened before it is believed: a busy machine makes quick stats look slow."""
+
+TRY_EVERY_S = 10.0
+"""How often a listing finds out whether stats are still slow."""
+
 LOOKS_IN_LISTING = 4096
-TRY_EVERY = 16
-"""Where stats were slow, one listing in so many finds out whether they still are."""
 
 
 class _Looks:
     """Whether attributes come along with names, as far as the listings so far tell. From any thread."""
 
     def __init__(self) -> None:
-        self._to_skip = 0
-
-    def are_free(self) -> bool:
-        """Whether the next listing is to make them."""
-        self._to_skip = max(0, self._to_skip - 1)
-        return not self._to_skip
+        self._slow_listings = 0
+        self._not_before_s = 0.0
 
     @property
-    def seem_free(self) -> bool:
-        return not self._to_skip
+    def are_free(self) -> bool:
+        """Whether the next listing is to make them."""
+        return time.monotonic() >= self._not_before_s
+
+    def were_free(self) -> None:
+        """A listing found that they cost nothing."""
+        self._slow_listings = 0
 
     def were_slow(self) -> None:
         """A listing found that they are requests of their own."""
-        self._to_skip = TRY_EVERY + 1
+        self._slow_listings += 1
+        if self._slow_listings >= SLOW_LISTINGS:
+            self._not_before_s = time.monotonic() + TRY_EVERY_S
 
 
 def _takes_long(call: Callable[[], object]) -> bool:
@@ -128,7 +135,7 @@ class Source:
     @property
     def sends_attributes_with_names(self) -> bool:
         """Whether listings bring attributes along, as far as the last ones told."""
-        return self._looks.seem_free
+        return self._looks.are_free
 
     @property
     def is_attached(self) -> bool:
@@ -210,6 +217,24 @@ class Source:
         with self._timed("lookup"), self.descriptors.path(directory) as fd:
             return self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
 
+    def looks(self, directory: Inode, names: Sequence[bytes]) -> dict[bytes, Attributes | None]:
+        """The attributes of several names of a directory as of `lookup`; None of one that is not there.
+
+        The first that the source gives an error for and those after it are left out: it may be gone, and each would
+        take its time. Raises OSError where the directory cannot be reached.
+        """
+        found: dict[bytes, Attributes | None] = {}
+        with self.descriptors.path(directory) as fd:
+            for name in names:
+                try:
+                    with self._timed("lookup"):
+                        found[name] = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                except FileNotFoundError:
+                    found[name] = None
+                except OSError:
+                    break
+        return found
+
     def attributes(self, inode: Inode) -> Attributes:
         """The attributes of the inode itself, whatever its name is now; through its descriptor where it has one."""
         if inode.path_fd is None and not inode.is_unlinked and inode.place is not None:
@@ -231,7 +256,7 @@ class Source:
 
         Network file systems send attributes along with names (READDIRPLUS of NFS and FUSE, SFTP's READDIR): the
         kernel's client has them, and a stat made while the names come takes microseconds. Where stats turn out to be
-        requests of their own, none is made for the rest of the directory, and seldom in others.
+        requests of their own, none is made for the rest of the directory, and after a few such for a while in others.
         """
         with self._timed("list"), self.descriptors.path(inode) as path_fd:
             fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=path_fd)
@@ -239,7 +264,7 @@ class Source:
                 before = self._attributes(os.stat(fd))
                 names: list[ListedName] = []
                 looks: dict[bytes, Attributes] = {}
-                slow = 0 if with_looks and self._looks.are_free() else SLOW_LOOKS
+                slow = 0 if with_looks and self._looks.are_free else SLOW_LOOKS
 
                 def look() -> None:
                     with contextlib.suppress(OSError):
@@ -259,6 +284,8 @@ class Source:
                             slow += 1
                             if slow == SLOW_LOOKS and len(looks) <= 2 * SLOW_LOOKS:
                                 self._looks.were_slow()
+                if with_looks and slow < SLOW_LOOKS <= len(looks):
+                    self._looks.were_free()
             finally:
                 os.close(fd)
             return before, names, looks
@@ -498,17 +525,20 @@ class Source:
         with self._timed("getxattr"), self.descriptors.path(inode) as fd, acting_as(caller):
             return os.getxattr(f"/proc/self/fd/{fd}", name)
 
-    def xattr_errnos(self, inode: Inode, names: Sequence[bytes]) -> dict[bytes, int]:
-        """What `getxattr` would say of each name: 0 where it is there. Raises OSError where the inode is not."""
-        found = {}
-        with self.descriptors.path(inode) as fd:
-            for name in names:
-                found[name] = 0
-                try:
-                    with self._timed("getxattr"):
-                        os.getxattr(f"/proc/self/fd/{fd}", name)
-                except OSError as error:
-                    found[name] = error.errno or errno.EIO
+    def xattr_errnos(self, wanted: Sequence[tuple[Inode, Sequence[bytes]]]) -> list[dict[bytes, int]]:
+        """What `getxattr` would say of names of each inode: 0 where it is there. Nothing of an inode that is not."""
+        found: list[dict[bytes, int]] = []
+        for inode, names in wanted:
+            errnos: dict[bytes, int] = {}
+            found.append(errnos)
+            with contextlib.suppress(OSError), self.descriptors.path(inode) as fd:
+                for name in names:
+                    errnos[name] = 0
+                    try:
+                        with self._timed("getxattr"):
+                            os.getxattr(f"/proc/self/fd/{fd}", name)
+                    except OSError as error:
+                        errnos[name] = error.errno or errno.EIO
         return found
 
     def listxattr(self, inode: Inode, caller: Caller | None) -> list[bytes]:

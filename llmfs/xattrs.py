@@ -9,7 +9,8 @@ it the generation. What the source's file system does not support at all is not 
 Values are never kept here: the kernel keeps access control lists by itself.
 
 `ls -l` asks for two of each file that it lists, one after the other. Who walks a listing that way
-(`policy/scanning.py`) is asked ahead of: the same names of the files that come next, many at a time.
+(`policy/scanning.py`) is asked ahead of: the same names of the files that come next, many at a time; and, when he lists
+the next directory, of the files in that one.
 """
 
 import errno
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 import trio
 
 from llmfs.identity import Caller
-from llmfs.inodes import Inode
+from llmfs.inodes import Inode, ListedName
 from llmfs.metadata import UNREACHABLE, Metadata
 from llmfs.policy.scanning import Scan
 from llmfs.records import Records
@@ -41,8 +42,15 @@ _SUPPORTED_AS_A_WHOLE = frozenset((b"user", b"trusted", b"security", ACCESS_LIST
 _LIST = b""
 
 WALKS_LIMIT = 256
-AHEAD_LIMIT = 2048
-"""Files that wait to be asked ahead of."""
+TOGETHER = 4
+"""Files that one thread asks for, one after the other, without coming back in between."""
+
+AHEAD_LIMIT = 2048 // TOGETHER
+"""How many times that wait."""
+
+
+_Ahead = tuple[Inode, Sequence[bytes], frozenset[bytes]]
+"""A directory, files in it, and what to ask of each."""
 
 
 class _Walk:
@@ -66,7 +74,9 @@ class Xattrs:
         self._ahead = ahead
         self._unsupported: set[bytes] = set()
         self._walks: OrderedDict[int, _Walk] = OrderedDict()  # by directory
-        self._send, self._receive = trio.open_memory_channel[tuple[Inode, bytes, frozenset[bytes]]](AHEAD_LIMIT)
+        self._walker = 0  # the process that walked the last one,
+        self._walked_for: frozenset[bytes] = frozenset()  # and what it asked of each file
+        self._send, self._receive = trio.open_memory_channel[_Ahead](AHEAD_LIMIT)
 
     async def get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
         known = inode.absent_xattrs
@@ -74,7 +84,7 @@ class Xattrs:
         if await self._is_absent(inode, name, self._demand):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
         if name in _ASKED_BY_THE_KERNEL:
-            self._walked(inode, name)
+            self._walked(inode, name, caller.pid)
         try:
             return await self._get(inode, name, caller)
         except OSError as error:
@@ -132,7 +142,7 @@ class Xattrs:
 
     # --- ahead of a walk
 
-    def _walked(self, inode: Inode, name: bytes) -> None:
+    def _walked(self, inode: Inode, name: bytes, pid: int) -> None:
         """The source has to be asked for this attribute of a file: is it one after the other of a directory?"""
         if inode.place is None or self._demand.is_inline:
             return
@@ -141,18 +151,34 @@ class Xattrs:
         position = listing.index.get(own) if listing is not None else None
         if listing is None or position is None:
             return
+        walk = self._walk_through(directory)
+        walk.names.add(name)
+        ahead = walk.scan.observe(position, len(listing.names))
+        if ahead is not None:
+            self._walker, self._walked_for = pid, frozenset(walk.names)
+            self._want(directory, listing.names[slice(*ahead)])
+
+    def listed(self, directory: Inode, pid: int) -> None:
+        """A process listed a directory. If it walked the last one, it walks this one."""
+        listing = directory.listing
+        if pid != self._walker or not self._walked_for or listing is None or self._demand.is_inline:
+            return
+        walk = self._walk_through(directory)
+        walk.names.update(self._walked_for)
+        self._want(directory, listing.names[slice(*walk.scan.begin(len(listing.names)))])
+
+    def _walk_through(self, directory: Inode) -> _Walk:
         walk = self._walks.pop(directory.id, None) or _Walk()
         self._walks[directory.id] = walk
         if len(self._walks) > WALKS_LIMIT:
             self._walks.popitem(last=False)
-        walk.names.add(name)
-        ahead = walk.scan.observe(position, len(listing.names))
-        if ahead is None:
-            return
-        names = frozenset(walk.names)
-        for listed in listing.names[slice(*ahead)]:
+        return walk
+
+    def _want(self, directory: Inode, listed: Sequence[ListedName]) -> None:
+        for at in range(0, len(listed), TOGETHER):
+            names = [each.name for each in listed[at : at + TOGETHER]]
             try:
-                self._send.send_nowait((directory, listed.name, names))
+                self._send.send_nowait((directory, names, self._walked_for))
             except trio.WouldBlock:
                 return
 
@@ -163,31 +189,41 @@ class Xattrs:
                 nursery.start_soon(self._carry)
 
     async def _carry(self) -> None:
-        async for directory, own, names in self._receive.clone():
+        async for directory, files, names in self._receive.clone():
             try:
-                inode, _ = await self._metadata.lookup(directory, own, self._ahead, "scan")
-                if inode is not None:
-                    await self._look_for(inode, names)
+                await self._metadata.look_around(directory, dict.fromkeys(files, "scan"), 0.0, self._ahead)
+                await self._look_for([await self._lacking(directory, file, names) for file in files])
             except OSError:
                 pass  # whoever wants it will hear of it himself
             except Exception:  # a bug of ours in what nobody asked for must not take the mount down
                 log.exception("asking ahead for extended attributes failed")
 
-    async def _look_for(self, inode: Inode, names: frozenset[bytes]) -> None:
-        """Ask for what is not known of these, all in one call: usually there are none."""
-        wanted = [
+    async def _lacking(self, directory: Inode, file: bytes, names: frozenset[bytes]) -> tuple[Inode, Sequence[bytes]]:
+        """A file of a directory, and of which of these names nothing is known. Raises OSError."""
+        inode, _ = await self._metadata.lookup(directory, file, self._ahead, "scan")
+        if inode is None:
+            return directory, ()
+        return inode, [
             name
             for name in names
-            if not self._is_unsupported(inode, name) and not await self._is_absent(inode, name, self._ahead)
+            if (name != DEFAULT_LIST or inode.attributes.is_directory)
+            and not self._is_unsupported(inode, name)
+            and not await self._is_absent(inode, name, self._ahead)
         ]
+
+    async def _look_for(self, wanted: Sequence[tuple[Inode, Sequence[bytes]]]) -> None:
+        """Ask for names of several files, all in one call: usually there are none."""
+        wanted = [(inode, names) for inode, names in wanted if names]
         if not wanted:
             return
-        known, asked_ns, generation = inode.absent_xattrs, self._metadata.now_ns(), inode.generation
-        errnos = await self._ahead.run(self._source.xattr_errnos, inode, wanted)
-        for name, number in errnos.items():
-            self._learned(inode, name, number)
-        absent = [name for name, number in errnos.items() if number == errno.ENODATA]
-        self._are_absent(inode, absent, known, asked_ns, generation)
+        asked_ns = self._metadata.now_ns()
+        before = [(inode.absent_xattrs, inode.generation) for inode, _ in wanted]
+        found = await self._ahead.run(self._source.xattr_errnos, wanted)
+        for (inode, _), (known, generation), errnos in zip(wanted, before, found, strict=True):
+            for name, number in errnos.items():
+                self._learned(inode, name, number)
+            absent = [name for name, number in errnos.items() if number == errno.ENODATA]
+            self._are_absent(inode, absent, known, asked_ns, generation)
 
     async def list(self, inode: Inode, caller: Caller) -> Sequence[bytes]:
         return await self._ask(_LIST, self._source.listxattr, inode, caller)

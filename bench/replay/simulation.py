@@ -583,8 +583,8 @@ class Simulation:
 
     # --- prefetches: what the rules and the planner wish for
 
-    def accessed(self) -> None:
-        self.planning.accesses += 1
+    def accessed(self, directory: Node | None = None, name: bytes = b"") -> None:
+        self.planning.accessed()
 
     def have_ready(self, want: Want, inode: Node, offset: int = 0, length: int = 0, generator: str = "rule") -> None:
         """A rule's wish: soon."""

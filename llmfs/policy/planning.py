@@ -2,14 +2,16 @@
 
 Wishes wait in bounded heaps, the one that will be used first on top; each is there once. One that is still waiting
 when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache:
-wishes for more of them wait until some were used. When most of what was fetched lately was never used, only what is
-very likely is still taken in. A controller may hold all of this back further, by choosing an arm.
+wishes for more of them wait until some were used. Names are believed for seconds only, so none is looked at long before
+its use: how long that is in accesses, the pace of the programs tells. When most of what was fetched lately was never
+used, only what is very likely is still taken in. A controller may hold all of this back further, by choosing an arm.
 
 Pure: the time comes in with each call. The mount's prefetcher and the offline replay drive this class.
 """
 
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -37,10 +39,34 @@ JUDGED_BYTES = 8 << 20
 POOR_ACCURACY = 0.3
 SURE_SCORE = 0.8
 
+PACE_OVER_S = 0.5
+"""Over which the pace of the programs is taken."""
 
-@dataclass(frozen=True, slots=True)
+PACE_LEAST = 400.0
+"""Accesses a second: what a program that just begins is taken to make before long."""
+
+REACH = 0.5
+"""Of the time that a look at a name lasts: how long before its use, at most, it is made."""
+
+STEP = 8
+"""Accesses that the clock is put on or back when a name is asked for before or after its time: it settles where as many
+are early as late, whatever single ones are."""
+
+EXPECTED_LIMIT = 2 * QUEUE_LIMIT
+"""Names whose time is known and that were not asked for yet."""
+
+NAMES_AT_ONCE = 32
+"""Names of one directory that are looked through for those that may be looked at together."""
+
+_NEVER = 1 << 62
+
+
+@dataclass(slots=True)
 class Job(Generic[Place]):
-    """One thing to have ready: at `path` below `place`. `offset` and `length` are bytes; a length of 0: to the end."""
+    """One thing to have ready: at `path` below `place`. `offset` and `length` are bytes; a length of 0: to the end.
+
+    `due` is the access at which it is used, as far as that is known; set when the wish is taken in.
+    """
 
     want: Want
     place: Place
@@ -50,6 +76,7 @@ class Job(Generic[Place]):
     generator: str
     queued_s: float
     score: float
+    due: int = 0
 
     @property
     def key(self) -> tuple[int, Place, tuple[bytes, ...], int]:
@@ -66,8 +93,14 @@ class Planning(Generic[Place]):
         self._names: list[tuple[int, int, Job[Place]]] = []  # of attributes and listings: (due, sequence, job)
         self._data: list[tuple[int, int, Job[Place]]] = []
         self._waiting: set[tuple[int, Place, tuple[bytes, ...], int]] = set()
+        self._names_in: dict[Place, dict[bytes, Job[Place]]] = {}  # the first that waits for each
+        self._expected: dict[tuple[Place, bytes], int] = {}  # names, and when the first use of each is due
         self._sequence = 0
         self._judged = [0, 0]  # bytes used, bytes never used, of late
+        self._pace = 0.0  # accesses a second
+        self._paced = (0, 0.0)  # accesses and time when that was taken
+        self._held_until = _NEVER  # accesses at which the first name that is held back no longer is
+        self.looks_last_s = 60.0
         self.accesses = 0
         self.unused_bytes = 0
         self.arm = ARMS[SAFE]
@@ -76,8 +109,37 @@ class Planning(Generic[Place]):
     def __len__(self) -> int:
         return len(self._names) + len(self._data)
 
-    def push(self, horizon: int, job: Job[Place]) -> bool:
-        """Takes in a wish for what is used `horizon` accesses from now. False where it is known or not worth it."""
+    def accessed(self, place: Place | None = None, name: bytes = b"") -> bool:
+        """A program asked for something: of the directory `place`, where it was a name. Whether a wish that was held
+        back until now may be carried out.
+
+        Horizons count what a program did the last time, and what the kernel answers by itself this time never gets
+        here. So the clock follows the names whose time is known: each that is asked for puts it a little on or back.
+        """
+        self.accesses += 1
+        if place is not None and (due := self._expected.pop((place, name), None)) is not None:
+            self.accesses += STEP if due > self.accesses else -STEP
+        if self.accesses < self._held_until:
+            return False
+        self._held_until = _NEVER
+        return True
+
+    def expect(self, place: Place, name: bytes, horizon: int) -> None:
+        """A name of the directory `place` is asked for `horizon` accesses from now, by a count and not by a guess."""
+        if len(self._expected) >= EXPECTED_LIMIT:
+            del self._expected[next(iter(self._expected))]
+        self._expected.setdefault((place, name), self.accesses + horizon)
+
+    def lead_s(self, due: int, now_s: float) -> float:
+        """In how many seconds, about, a thing is used that is used at the access `due`."""
+        self._take_pace(now_s)
+        return max(0, due - self.accesses) / max(self._pace, PACE_LEAST)
+
+    def push(self, horizon: int, job: Job[Place], is_look: bool = False) -> bool:
+        """Takes in a wish for what is used `horizon` accesses from now. False where it is known or not worth it.
+
+        `is_look`: as far as is known the data of it is there, and has only to be found unchanged.
+        """
         if job.want is Want.DATA and job.score < self.arm.min_score:
             job = dataclasses.replace(job, want=Want.ATTRIBUTES, offset=0, length=0)  # its name moves no bytes
         if job.key in self._waiting:
@@ -87,26 +149,65 @@ class Planning(Generic[Place]):
             return False
         self._waiting.add(job.key)
         self._sequence += 1
-        heap = self._data if job.want is Want.DATA else self._names
-        heapq.heappush(heap, (self.accesses + horizon, self._sequence, job))
+        heap = self._data if job.want is Want.DATA and not is_look else self._names
+        job.due = self.accesses + horizon
+        heapq.heappush(heap, (job.due, self._sequence, job))
+        if len(job.path) == 1:
+            self._names_in.setdefault(job.place, {}).setdefault(job.path[0], job)
         return True
 
     def pop(self, now_s: float) -> Job[Place] | None:
         """The wish to carry out next; None where there is none, or none that there is room for. It is running until
         `done` is called."""
-        while self.running < self.arm.at_once:
-            heap = self._names
-            if self._data and self.has_room and not (heap and heap[0] < self._data[0]):
-                heap = self._data
-            if not heap:
-                return None
+        while heap := self._first(now_s):
             _, _, job = heapq.heappop(heap)
             self._waiting.discard(job.key)
+            self._no_longer_waits(job)
             if now_s - job.queued_s <= PATIENCE_S:
                 self.running += 1
                 return job
             self._on_dropped(1)
         return None
+
+    def has_more(self, now_s: float) -> bool:
+        """Whether `pop` would find something."""
+        return bool(self._first(now_s))
+
+    def _first(self, now_s: float) -> "list[tuple[int, int, Job[Place]]]":
+        """The heap with the wish on top that is to be carried out next; an empty one where there is none."""
+        if self.running >= self.arm.at_once:
+            return []
+        names = self._names
+        if names and names[0][0] > self.accesses + (reach := self._reach(now_s)):
+            self._held_until = min(self._held_until, names[0][0] - int(reach))
+            names = []
+        if self._data and self.has_room and not (names and names[0] < self._data[0]):
+            return self._data
+        return names
+
+    def _no_longer_waits(self, job: Job[Place]) -> None:
+        names = self._names_in.get(job.place)
+        if names is not None and len(job.path) == 1:
+            names.pop(job.path[0], None)
+            if not names:
+                del self._names_in[job.place]
+
+    def names_in(self, place: Place, now_s: float) -> dict[bytes, str]:
+        """Names wanted of a directory before long, in the order in which they were wished for, and who wishes."""
+        latest = self.accesses + self._reach(now_s)
+        waiting = itertools.islice(self._names_in.get(place, {}).items(), NAMES_AT_ONCE)
+        return {name: job.generator for name, job in waiting if job.due <= latest}
+
+    def _reach(self, now_s: float) -> float:
+        """How many accesses before its use a name may be looked at."""
+        self._take_pace(now_s)
+        return REACH * self.looks_last_s * max(self._pace, PACE_LEAST)
+
+    def _take_pace(self, now_s: float) -> None:
+        accesses, taken_s = self._paced
+        if now_s - taken_s >= PACE_OVER_S:
+            self._pace = max((self.accesses - accesses) / (now_s - taken_s), self._pace / 2)
+            self._paced = self.accesses, now_s
 
     def done(self) -> None:
         """A wish that was popped has been carried out, or could not be."""

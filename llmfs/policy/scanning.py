@@ -22,6 +22,12 @@ class Scan:
         self._window = FIRST_WINDOW
         self._ahead = 0
 
+    def begin(self, count: int) -> tuple[int, int]:
+        """Who walked another directory begins this one, of `count` names: the positions [first, stop) to stat ahead."""
+        self._last, self._steps, self._window = -1, 2, LAST_WINDOW
+        first, self._ahead = self._ahead, min(count, LAST_WINDOW)
+        return min(first, self._ahead), self._ahead
+
     def observe(self, position: int, count: int) -> tuple[int, int] | None:
         """The name at `position` of `count` was asked for: the positions [first, stop) to stat ahead, if any."""
         if 0 < position - self._last <= STRIDE:

@@ -253,7 +253,7 @@ class Wishes:
         self.files: list[bytes] = []
         self.looks = 0
 
-    def accessed(self) -> None:
+    def accessed(self, directory: Place | None = None, name: bytes = b"") -> None:
         pass
 
     def have_ready(self, want: Want, inode: Place, offset: int = 0, length: int = 0, generator: str = "rule") -> None:

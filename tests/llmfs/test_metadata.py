@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from llmfs.config import Consistency
 from llmfs.inodes import ASKED_SINGLY, Inode, InodeTable
 from llmfs.metadata import ASKED_AHEAD, Metadata
 from llmfs.records import TABLES, Records
-from llmfs.source import SLOW_LOOKS, TRY_EVERY, Source
+from llmfs.source import SLOW_LISTINGS, SLOW_LOOKS, TRY_EVERY_S, Source
 from llmfs.store import Store, boot_id
 from predictor.events import Tier
 
@@ -553,13 +554,13 @@ def test_listing_brings_attributes_along_that_are_believed_as_long_as_others(wor
     run(test)
 
 
-def test_attributes_that_came_along_answer_for_an_inode_that_was_only_listed(world: World) -> None:
+def test_attributes_that_came_along_are_told_with_the_names(world: World) -> None:
     async def test() -> None:
         world.old("f")
         listing, _ = await world.metadata.listing(world.root, world.calls)  # type: ignore[arg-type]
-        inode = world.metadata.listed(world.root, listing.names[0], True)
-        assert inode is not None and inode.attributes.size == 0
         world.calls.take()
+        inode = world.metadata.listed(world.root, listing.names[0], True)
+        assert inode is not None and inode.attributes.size == 3 and world.metadata.time_to_live_s(inode) > 0
         assert (await world.attributes(inode)).size == 3 and world.calls.take() == []
 
     run(test)
@@ -619,7 +620,7 @@ async def look_ahead(world: World, names: int, generator: str) -> None:
     """As the prefetcher does it (`_fetch`), one name of the root after the other."""
     for number in range(names):
         name = b"%d" % number
-        await world.metadata.look_around(world.root, name, world.calls, generator)  # type: ignore[arg-type]
+        await world.metadata.look_around(world.root, {name: generator}, 0.0, world.calls)  # type: ignore[arg-type]
         if not world.metadata.has_look(world.root, name):
             await world.metadata.lookup(world.root, name, world.calls, generator)  # type: ignore[arg-type]
 
@@ -653,18 +654,89 @@ def test_a_directory_that_was_never_listed_is_for_the_third_name_that_is_planned
     run(test)
 
 
-def test_what_a_path_leads_to_is_known_while_all_of_it_may_be_believed(world: World) -> None:
+async def look_together(world: World, *names: str, lead_s: float = 0.0) -> None:
+    """As the prefetcher does it where several names of the root wait."""
+    wanted = {name.encode(): "history" for name in names}
+    await world.metadata.look_around(world.root, wanted, lead_s, world.calls)  # type: ignore[arg-type]
+
+
+def test_names_that_are_wanted_of_a_directory_are_looked_at_together(world: World) -> None:
+    async def test() -> None:
+        for name in ("f", "g", "other"):
+            world.old(name)
+        await look_together(world, "f", "none")
+        assert world.calls.take() == [("looks", None)]
+        f = await world.lookup("f")
+        assert f is not None and f.prefetched_by == "history" and await world.lookup("none") is None
+        assert world.calls.take() == []
+        await look_together(world, "f", "g")
+        assert world.calls.take() == []  # the first is known, and somebody will ask for the other
+
+    run(test)
+
+
+def test_a_name_that_will_not_last_until_its_use_is_looked_at_again(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        await world.lookup("f")
+        world.clock.ns += 2 * S
+        world.calls.take()
+        for lead_s, calls in ((0.5, []), (2.0, [("looks", None)]), (2.0, [])):
+            await look_together(world, "f", lead_s=lead_s)
+            assert world.calls.take() == calls
+
+    run(test)
+
+
+def test_looks_made_together_never_undo_what_we_did_meanwhile(world: World) -> None:
+    async def test() -> None:
+        for name in ("f", "g"):
+            world.old(name)
+
+        def remove() -> None:
+            (world.at / "f").unlink()
+            world.metadata.removed(world.root, b"f", None)
+
+        await _while_on_its_way(world, lambda: look_together(world, "f", "g"), remove)
+        assert await world.lookup("f") is None
+
+    run(test)
+
+
+def test_a_program_does_not_wait_for_looks_that_are_made_together(world: World) -> None:
+    async def test() -> None:
+        path = world.old("f")
+        world.calls.gate = gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look_together, world, "f", "g")
+            await trio.testing.wait_all_tasks_blocked()
+            world.calls.gate = trio.Event()
+            world.calls.gate.set()
+            path.write_bytes(b"newer")
+            found = await world.lookup("f")
+            assert found is not None and found.attributes.size == 5
+            gate.set()
+        found = await world.lookup("f")  # the older look came later
+        assert found is not None and found.attributes.size == 5
+
+    run(test)
+
+
+def test_what_a_path_led_to_is_remembered_over_remounts(world: World) -> None:
     async def test() -> None:
         (world.at / "d").mkdir()
         world.old("d/f")
-        assert world.metadata.known_at(b"d/f") is None
+        assert world.metadata.remembered_at(b"d/f") is None
         directory = await world.lookup("d")
         assert directory is not None
         found = await world.lookup("f", directory)
-        assert found is not None and world.metadata.known_at(b"d/f") is found
-        assert world.metadata.known_at(b"d/f/g") is None and world.metadata.known_at(b"") is world.root
+        assert found is not None and world.metadata.remembered_at(b"d/f") is found
+        assert world.metadata.remembered_at(b"d/f/g") is None and world.metadata.remembered_at(b"") is world.root
         world.clock.ns += 70 * S
-        assert world.metadata.known_at(b"d/f") is None
+        assert world.metadata.remembered_at(b"d/f") is found and world.metadata.known(directory, b"f") is None
+        world.remount()
+        again = world.metadata.remembered_at(b"d/f")
+        assert again is not None and again.id == found.id
 
     run(test)
 
@@ -693,14 +765,22 @@ def test_no_more_names_are_looked_at_where_that_is_slow(world: World, monkeypatc
         return len(world.source.names(world.root)[2])
 
     is_slow = {"source": True, "threads": True}
+    clock = SimpleNamespace(now_s=100.0, monotonic=lambda: clock.now_s, perf_counter=time.perf_counter)
+    monkeypatch.setattr("llmfs.source.time", clock)
     monkeypatch.setattr("llmfs.source._takes_long", lambda call: [call(), is_slow[_subject(call)]][1])
     assert looks() == 20  # everything takes long here: it says nothing of the source
     is_slow["threads"] = False
-    assert looks() == SLOW_LOOKS
-    assert [looks() for _ in range(TRY_EVERY)] == [0] * TRY_EVERY
-    assert looks() == SLOW_LOOKS
+    assert [looks() for _ in range(SLOW_LISTINGS - 1)] == [SLOW_LOOKS] * (SLOW_LISTINGS - 1)
     is_slow["source"] = False
-    assert [looks() for _ in range(TRY_EVERY + 1)] == [0] * TRY_EVERY + [20]
+    assert looks() == 20  # it only seemed so
+    is_slow["source"] = True
+    assert [looks() for _ in range(SLOW_LISTINGS + 2)] == [SLOW_LOOKS] * SLOW_LISTINGS + [0, 0]
+    assert not world.source.sends_attributes_with_names
+    clock.now_s += TRY_EVERY_S
+    assert [looks(), looks()] == [SLOW_LOOKS, 0]
+    clock.now_s += TRY_EVERY_S
+    is_slow["source"] = False
+    assert [looks(), looks()] == [20, 20]
 
 
 def _subject(call: Callable[[], object]) -> str:

@@ -3,9 +3,13 @@
 import pytest
 
 from llmfs.policy.planning import (
+    EXPECTED_LIMIT,
     JUDGED_BYTES,
+    NAMES_AT_ONCE,
+    PACE_LEAST,
     PATIENCE_S,
     QUEUE_LIMIT,
+    REACH,
     SURE_SCORE,
     UNUSED_SHARE,
     UNUSED_SHARE_PROVEN,
@@ -99,3 +103,65 @@ def test_waste_leaves_only_what_is_sure(planning: Planning[int]) -> None:
     planning.used(JUDGED_BYTES // 2)
     assert not planning.is_wasting
     assert planning.push(0, a_job(1, score=SURE_SCORE / 2))
+
+
+def a_look(place: int, name: bytes, want: Want = Want.ATTRIBUTES) -> Job[int]:
+    return Job(want, place, (name,), 0, 0, "test", 0.0, 0.5)
+
+
+def test_a_name_is_looked_at_no_longer_before_its_use_than_a_look_lasts(planning: Planning[int]) -> None:
+    planning.looks_last_s = 2.0
+    reach = int(REACH * 2.0 * PACE_LEAST)
+    planning.push(reach, a_look(1, b"soon"))
+    planning.push(reach + 10, a_look(1, b"later"))
+    planning.push(reach + 11, a_look(1, b"cached", Want.DATA), is_look=True)
+    planning.push(9 * reach, a_look(1, b"data", Want.DATA))  # lasts
+    popped = [job.path[0] for job in iter(lambda: planning.pop(0.0), None)]
+    assert popped == [b"soon", b"data"]
+    assert [planning.accessed() for _ in range(10)] == [False] * 9 + [True]
+    assert planning.has_more(0.0)
+    assert [job.path[0] for job in iter(lambda: planning.pop(0.0), None)] == [b"later"]
+    assert planning.accessed()
+    assert [job.path[0] for job in iter(lambda: planning.pop(0.0), None)] == [b"cached"]
+
+
+def test_programs_that_are_quick_are_looked_further_ahead_of(planning: Planning[int]) -> None:
+    planning.looks_last_s = 2.0
+    planning.push(4000, a_look(1, b"far"))
+    assert planning.pop(0.0) is None
+    for _ in range(3000):
+        planning.accessed()
+    assert planning.pop(0.1) is not None or planning.pop(1.0) is not None
+    assert planning.lead_s(planning.accesses + 3000, 1.0) == pytest.approx(1.0)
+
+
+def test_names_of_a_directory_are_told_that_are_wanted_before_long(planning: Planning[int]) -> None:
+    planning.looks_last_s = 2.0
+    for number in range(NAMES_AT_ONCE + 8):
+        planning.push(number, a_look(1, b"%d" % number))
+    planning.push(0, a_look(2, b"elsewhere"))
+    planning.push(10**6, a_look(3, b"in a long time"))
+    assert list(planning.names_in(1, 0.0)) == [b"%d" % number for number in range(NAMES_AT_ONCE)]
+    assert planning.names_in(1, 0.0)[b"0"] == "test"
+    first = planning.pop(0.0)
+    assert first is not None and first.path[0] not in planning.names_in(first.place, 0.0)
+    assert planning.names_in(3, 0.0) == {} == planning.names_in(4, 0.0)
+
+
+def test_the_clock_follows_names_whose_time_is_known(planning: Planning[int]) -> None:
+    """The kernel answers half of what the program did the last time by itself."""
+    for number in range(2000):
+        planning.expect(1, b"%d" % number, 2 * number)
+    for number in range(2000):
+        planning.accessed(1, b"%d" % number)
+    assert planning.accesses == pytest.approx(4000, abs=20)
+    planning.expect(1, b"much later", 100_000)
+    before = planning.accesses
+    planning.accessed(1, b"much later")
+    assert planning.accesses < before + 20  # a single one says little
+
+
+def test_names_that_nobody_asks_for_are_forgotten(planning: Planning[int]) -> None:
+    for number in range(EXPECTED_LIMIT + 10):
+        planning.expect(1, b"%d" % number, number)
+    assert len(planning._expected) == EXPECTED_LIMIT

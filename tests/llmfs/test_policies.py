@@ -117,6 +117,17 @@ def test_walker_is_served_each_name_ahead_once() -> None:
     assert set(range(3 + FIRST_WINDOW, count)) <= set(ahead)
 
 
+def test_who_walked_another_directory_is_served_all_of_this_one_at_once() -> None:
+    scan = Scan()
+    assert scan.begin(100) == (0, 100)
+    assert all(scan.observe(position, 100) is None for position in range(100))
+    assert scan.begin(100) == (100, 100)
+    long = Scan()
+    assert long.begin(5000) == (0, LAST_WINDOW)
+    ahead = [window for position in range(5000) if (window := long.observe(position, 5000)) is not None]
+    assert [position for window in ahead for position in range(*window)] == list(range(LAST_WINDOW, 5000))
+
+
 def test_random_stats_show_no_walk() -> None:
     scan = Scan()
     assert all(scan.observe(position * 37 % 1000, 1000) is None for position in range(1, 200))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import time
 
 from tests.mount.conftest import World, eventually
@@ -43,6 +44,30 @@ def test_a_walk_is_asked_ahead_of(world: World) -> None:
     at_last = asked(world)
     assert not any(is_there(mounted / "d" / name) for name in names[-8:] if name != "030")
     assert asked(world) == at_last  # what was learned ahead is believed
+
+
+def test_who_walked_a_directory_is_asked_ahead_of_in_the_next_one(world: World) -> None:
+    for directory in ("d", "e"):
+        (world.backing / directory).mkdir()
+        for number in range(FILES):
+            (world.backing / directory / f"{number:03}").touch()
+    time.sleep(2.1)
+    mounted = world.mount("--predictor", "off", source=world.slow_source(0.0005))
+    for entry in os.scandir(mounted / "d"):
+        assert not is_there(entry.path)
+    eventually(lambda: asked(world) >= FILES, 10, "all of the first were asked")
+    before = asked(world)
+    names = [entry.name for entry in os.scandir(mounted / "e")]
+    eventually(lambda: asked(world) - before == FILES, 10, "listing the second is enough")
+    assert not any(is_there(mounted / "e" / name) for name in names)
+    assert asked(world) - before == FILES
+    # Another process did not walk: that it lists a directory says nothing.
+    (world.backing / "f").mkdir()
+    for number in range(FILES):
+        (world.backing / "f" / f"{number:03}").touch()
+    subprocess.run(["ls", mounted / "f"], check=True, stdout=subprocess.DEVNULL)
+    time.sleep(0.3)
+    assert asked(world) - before == FILES
 
 
 def test_who_does_not_walk_is_not(world: World) -> None:
