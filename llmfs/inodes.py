@@ -32,8 +32,9 @@ FOREIGN = -1
 """No generation: of pages that the kernel may hold, and that must be dropped before it is told that they are good."""
 
 
-ASKED_SINGLY = 4
-"""Names of a listed directory that are looked at one by one before all of them are."""
+ASKED_SINGLY = 2
+NAMES_FOR_ONE = 64
+"""Names of a listed directory that are looked at one by one before all of them are: two, and one more for so many."""
 
 
 class Entry(NamedTuple):
@@ -84,7 +85,7 @@ class Listing:
         """So many more of its names have to be asked of the source: count them, and say whether looking at all of them
         is cheaper by now."""
         self._asked_singly += count
-        if self._asked_singly < min(ASKED_SINGLY, len(self.names)):
+        if self._asked_singly < min(ASKED_SINGLY + len(self.names) // NAMES_FOR_ONE, len(self.names)):
             return False
         self._asked_singly = 0
         return True
