@@ -106,6 +106,7 @@ class LocalRules(Generic[Place]):
         prefetcher: Prefetches[Place],
         kind: Predictor,
         on_listing: Callable[[Place, list[ListedName]], None],
+        namesakes: Namesakes,
         mentioned: Mentioning[Place] | None = None,
     ) -> None:
         self._prefetcher = prefetcher
@@ -114,7 +115,7 @@ class LocalRules(Generic[Place]):
         self._mentioned = mentioned if self._is_on else None
         self.descent = Descent()
         self.companions = Companions()
-        self.namesakes = Namesakes()
+        self.namesakes = namesakes
 
     def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""

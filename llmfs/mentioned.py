@@ -16,6 +16,7 @@ from llmfs.inodes import Inode
 from llmfs.metadata import Metadata
 from llmfs.policy.companions import SMALL_BYTES
 from llmfs.policy.mentions import FILE_BYTES_MAX, KINDS_MAX, PIECE_BYTES, Directory, Mentions, Scope, Text, kind_of
+from llmfs.policy.namesakes import Namesakes
 from llmfs.prefetcher import Prefetcher
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Mentioned:
         prefetcher: Prefetcher,
         metadata: Metadata,
         content: Content,
+        namesakes: Namesakes,
         later: Callable[..., Any],
         on_fault: Callable[[], None],
     ) -> None:
@@ -51,7 +53,7 @@ class Mentioned:
         self._content = content
         self._later = later
         self._on_fault = on_fault
-        self._mentions = Mentions()
+        self._mentions = Mentions(namesakes)
         self._libraries: OrderedDict[bytes, Inode] = OrderedDict()  # by kind: where most files of it were read
         self._waiting: OrderedDict[tuple[Inode, bytes], list[_Meant]] = OrderedDict()
 

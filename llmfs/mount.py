@@ -48,6 +48,7 @@ from llmfs.patience import Patience
 from llmfs.pinning import Pinning
 from llmfs.pins import Pins
 from llmfs.policy.eviction import Resident
+from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
 from llmfs.policy.rules import Do, Rule
 from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
@@ -253,14 +254,18 @@ class Mount:
             )
             pinning = Pinning(self._pins, upkeep, self.metadata, self.content, self.blocks, self.prefetch_workers)
             self._held = self._held_files()
+            namesakes = Namesakes()
             mentioned = Mentioned(
                 self.prefetcher,
                 self.metadata,
                 self.content,
+                namesakes,
                 self._token.run_sync_soon,
                 self.metrics.faults["prefetch"].inc,
             )
-            self._rules = rules = LocalRules(self.prefetcher, self._config.predictor, self._listed, mentioned)
+            self._rules = rules = LocalRules(
+                self.prefetcher, self._config.predictor, self._listed, namesakes, mentioned
+            )
             xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)
             self.operations = answering(

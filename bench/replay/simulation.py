@@ -26,6 +26,7 @@ from llmfs.inodes import ListedName
 from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Job, Planning
 from llmfs.policy.regions import PROGRAM, Regions
 from predictor.baselines.readahead import Readahead
@@ -130,7 +131,7 @@ class Simulation:
         """The latest access of the recording that was made: how far the programs have come."""
         self.outcome = Outcome(workload.recording.name, planner.name)
         self.planning: Planning[Node] = Planning(lambda: cache.eviction.capacity_bytes, self._dropped)
-        self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed)
+        self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed, Namesakes())
         self.source = ModelledSource(model, self.call_at)
         cache.run += 1
         self.nodes = cache.tree.take(workload.recording)

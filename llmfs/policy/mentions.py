@@ -20,6 +20,7 @@ from collections import OrderedDict
 from enum import Enum
 
 from llmfs.inodes import Listing
+from llmfs.policy.namesakes import Namesakes
 
 NAMES_MAX = 4096
 """A directory with more names is no package of a program."""
@@ -33,12 +34,6 @@ PIECE_BYTES = 64 << 10
 LEAST_LETTERS = 3
 LEAST_LETTERS_BINARY = 6
 """Of a word: shorter ones stand everywhere, in text and in bytes that are none."""
-
-USUAL_MAX = 1024
-"""Names that are remembered, and where they were read: the one that was met first goes."""
-
-ALL_OVER = -1
-"""Where a name was read that was in two directories."""
 
 GROUND_PROBE = 32
 """Files fetched on a ground, and not read so far, before it is known how many are."""
@@ -151,10 +146,10 @@ Ground = tuple[bytes, bytes, Scope]
 class Mentions:
     """Which files others name, and how often that came true."""
 
-    def __init__(self) -> None:
+    def __init__(self, namesakes: Namesakes) -> None:
+        self._namesakes = namesakes
         self._grounds: OrderedDict[Ground, list[int]] = OrderedDict()  # files fetched, files read
         self._begun: OrderedDict[bytes, int] = OrderedDict()  # by kind: files that programs read
-        self._usual: OrderedDict[bytes, int] = OrderedDict()  # names: a number of where they were read, or ALL_OVER
         self._looked_into: OrderedDict[bytes, list[int]] = OrderedDict()  # by kind: files, what came true, passed over
 
     def began(self, directory: Directory, name: bytes) -> None:
@@ -165,10 +160,6 @@ class Mentions:
             self._begun.popitem(last=False)
         if len(directory.read) < NAMES_MAX:
             directory.read.add(name)
-        if self._usual.setdefault(name, id(directory)) != id(directory):
-            self._usual[name] = ALL_OVER
-        if len(self._usual) > USUAL_MAX:
-            self._usual.popitem(last=False)
         ground = directory.expected.pop(name, None)
         if ground is None:
             return
@@ -206,7 +197,7 @@ class Mentions:
         if directory.listing is not None:
             found |= text.names.intersection(directory.listing.index)
         if scope is Scope.BELOW:
-            found |= {name for name in stems.values() if self._usual.get(name) == ALL_OVER}
+            found |= {name for name in stems.values() if self._namesakes.is_read_all_over(name)}
         new = [name for name in found - directory.folders - directory.read if name not in directory.expected]
         return [
             name for name in text.in_order(new) if self._may_expect(directory, name, (text.kind, kind_of(name), scope))

@@ -67,6 +67,10 @@ class Namesakes:
         if len(self._read) > NAMES_MAX:
             self._read.popitem(last=False)
 
+    def is_read_all_over(self, name: bytes) -> bool:
+        """Whether files of that name were read in several directories."""
+        return name in self._known
+
     def wanted(self, listing: Listing) -> list[bytes]:
         """Which files of a directory to fetch now that its names are known."""
         found = [name for name, known in self._known.items() if name in listing.index and known.is_worth_it]

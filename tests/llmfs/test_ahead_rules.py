@@ -273,7 +273,7 @@ class Wishes:
 
 
 def rules_of(wishes: Wishes, kind: Predictor = Predictor.SEQUENTIAL) -> LocalRules[Place]:
-    return LocalRules(wishes, kind, lambda directory, names: None)
+    return LocalRules(wishes, kind, lambda directory, names: None, Namesakes())
 
 
 def test_a_listing_is_descended_from_once_and_not_after_a_remount() -> None:

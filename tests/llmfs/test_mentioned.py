@@ -10,6 +10,7 @@ from llmfs.attributes import Attributes
 from llmfs.inodes import Inode, ListedName, Listing
 from llmfs.mentioned import MENTION, Mentioned
 from llmfs.policy.mentions import FILE_BYTES_MAX, PIECE_BYTES
+from llmfs.policy.namesakes import Namesakes
 
 
 class World:
@@ -25,7 +26,7 @@ class World:
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._ids = 1
         self.root = self._inode(None, True)
-        self.mentioned = Mentioned(self, self, self, self._later, self._fault)  # type: ignore[arg-type]
+        self.mentioned = Mentioned(self, self, self, Namesakes(), self._later, self._fault)  # type: ignore[arg-type]
 
     def _inode(self, place: tuple[Inode, bytes] | None, is_folder: bool, size: int = 0) -> Inode:
         self._ids += 1

@@ -9,6 +9,7 @@ import pytest
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy import mentions
 from llmfs.policy.mentions import Directory, Mentions, Scope, Text, kind_of, stem_of
+from llmfs.policy.namesakes import Namesakes
 
 
 def directory_of(*names: str) -> Directory:
@@ -20,7 +21,7 @@ def directory_of(*names: str) -> Directory:
 
 
 def wanted(directory: Directory, text: Text, scope: Scope = Scope.BESIDE, rule: Mentions | None = None) -> list[bytes]:
-    return (rule or Mentions()).wanted(directory, text, scope)
+    return (rule or Mentions(Namesakes())).wanted(directory, text, scope)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_random_bytes_name_nothing() -> None:
 def test_short_words_and_directories_are_no_files() -> None:
     directory = directory_of("os.py", "nested/", "x.py")
     assert wanted(directory, Text(b"x.py", b"import os, nested")) == []
-    assert Mentions().folders(directory, Text(b"x.py", b"import os, nested")) == [b"nested"]
+    assert Mentions(Namesakes()).folders(directory, Text(b"x.py", b"import os, nested")) == [b"nested"]
 
 
 def test_a_directory_with_too_many_names_is_no_package() -> None:
@@ -84,17 +85,17 @@ def test_a_directory_with_too_many_names_is_no_package() -> None:
 
 
 def test_a_directory_that_is_named_stands_for_what_is_read_all_over() -> None:
-    rule, packages = Mentions(), [directory_of("__init__.py", "other.py") for _ in range(2)]
-    for package in packages:
-        rule.began(package, b"__init__.py")
-    package = directory_of("__init__.py", "other.py")
+    namesakes = Namesakes()
+    for directory in range(2):
+        namesakes.began(directory, b"__init__.py", 100)
+    rule, package = Mentions(namesakes), directory_of("__init__.py", "other.py")
     text = Text(b"main.py", b"import package")
     assert wanted(package, text, Scope.BESIDE, rule) == []
     assert wanted(package, text, Scope.BELOW, rule) == [b"__init__.py"]
 
 
 def test_a_library_is_asked_once_some_of_it_was_read() -> None:
-    rule, library = Mentions(), directory_of(*(f"module{n}.py" for n in range(20)))
+    rule, library = Mentions(Namesakes()), directory_of(*(f"module{n}.py" for n in range(20)))
     text = Text(b"main.py", b"import module19")
     assert wanted(library, text, Scope.LIBRARY, rule) == []
     for n in range(mentions.LIBRARY_READ):
@@ -103,7 +104,7 @@ def test_a_library_is_asked_once_some_of_it_was_read() -> None:
 
 
 def test_nothing_is_asked_for_twice_nor_once_it_was_read() -> None:
-    rule, directory = Mentions(), directory_of("alpha.py", "beta.py", "gamma.py")
+    rule, directory = Mentions(Namesakes()), directory_of("alpha.py", "beta.py", "gamma.py")
     text = Text(b"gamma.py", b"import alpha, beta")
     rule.began(directory, b"alpha.py")
     assert wanted(directory, text, rule=rule) == [b"beta.py"]
@@ -117,7 +118,7 @@ def test_a_table_of_names_is_fetched_in_part_alone() -> None:
 
 
 def test_mentions_that_never_come_true_cost_little() -> None:
-    rule, fetched = Mentions(), 0
+    rule, fetched = Mentions(Namesakes()), 0
     for n in range(400):
         directory = directory_of(*(f"chapter{n}.md" for n in range(8)), "index.md")
         rule.began(directory, b"index.md")
@@ -126,7 +127,7 @@ def test_mentions_that_never_come_true_cost_little() -> None:
 
 
 def test_mentions_that_come_true_go_on() -> None:
-    rule, fetched = Mentions(), 0
+    rule, fetched = Mentions(Namesakes()), 0
     for n in range(100):
         directory = directory_of(*(f"module{n}.py" for n in range(8)), "__init__.py")
         text = Text(b"__init__.py", b" ".join(b"module%d" % n for n in range(8)))
@@ -138,7 +139,7 @@ def test_mentions_that_come_true_go_on() -> None:
 
 
 def test_what_was_expected_outlives_a_new_listing() -> None:
-    rule, directory = Mentions(), directory_of("alpha.py", "beta.py")
+    rule, directory = Mentions(Namesakes()), directory_of("alpha.py", "beta.py")
     assert wanted(directory, Text(b"beta.py", b"import alpha"), rule=rule) == [b"alpha.py"]
     directory.are_names(Listing([ListedName(b"alpha.py", stat.S_IFREG, 2)], 2))
     rule.began(directory, b"alpha.py")
@@ -146,19 +147,18 @@ def test_what_was_expected_outlives_a_new_listing() -> None:
 
 
 def test_kinds_that_foretell_nothing_are_left_alone() -> None:
-    rule = Mentions()
+    rule = Mentions(Namesakes())
     looked_into = sum(rule.is_worth_reading(b"%d.jpg" % n) for n in range(1000))
     assert looked_into <= mentions.KIND_PROBE + 1000 // mentions.TRY_EVERY + 1
     assert rule.is_worth_reading(b"x.py")
 
 
 def test_memory_of_mentions_is_bounded() -> None:
-    rule = Mentions()
-    for n in range(4 * mentions.USUAL_MAX):
+    rule = Mentions(Namesakes())
+    for n in range(4 * mentions.KINDS_MAX):
         name = b"name%d.kind%d" % (n, n)
         directory = directory_of(name.decode(), "other.py")
         rule.is_worth_reading(name)
         wanted(directory, Text(b"x.kind%d" % n, name + b" other.py"), rule=rule)
         rule.began(directory, name)
-    assert len(rule._usual) <= mentions.USUAL_MAX
     assert max(len(rule._grounds), len(rule._begun), len(rule._looked_into)) <= mentions.KINDS_MAX
