@@ -61,6 +61,12 @@ class Run:
         total = sum(tiers.values()) if isinstance(tiers, dict) else 0
         return tiers.get("cache", 0) / total if tiers and total else None
 
+    def fetched_ahead(self) -> list[tuple[str, int, int, int]]:
+        """Who had data fetched ahead: (generator, blocks, used in time, used while on their way), the most first."""
+        found = self.status.get("prefetch", {}).get("by_generator", {})
+        rows = [(name, of["issued"], of["used_in_time"], of["used_late"]) for name, of in found.items()]
+        return sorted(rows, key=lambda row: (-row[1], row[0]))
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.demo", description=__doc__.partition("\n")[0])
@@ -167,6 +173,13 @@ def _report(runs: list[Run], described: Mapping[str, Any], latency_ms: float, ou
     title = f"import torch, numpy from a directory with {latency_ms:g} ms a request"
     columns = ("", "seconds", "vs raw", "source requests", "MB read", "read hits", "lookup hits")
     progress.table(title, columns, rows)
+    for run in runs:
+        if ahead := run.fetched_ahead():
+            progress.table(
+                f"{run.name}: fetched ahead",
+                ("by", "blocks", "used in time", "used late", "of use"),
+                [(by, f"{n:,}", f"{used:,}", f"{late:,}", _percent((used + late) / n)) for by, n, used, late in ahead],
+            )
     as_json = output.with_suffix(".json")
     result = {
         "machine": described,

@@ -48,6 +48,7 @@ class Node(Protocol):
     scan: Scan | None
     misses: int
     checked_ns: int
+    is_remembered: bool
 
     @property
     def size(self) -> int:
@@ -183,7 +184,9 @@ class LocalRules(Generic[Place]):
 
     def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
         """A program used such data, of a block or a part of it."""
-        if self._mentioned is not None and generator not in REMEMBERED:
+        if generator in REMEMBERED:
+            inode.is_remembered = True
+        elif self._mentioned is not None:
             self._mentioned.came(inode, offset)
         if generator == COMPANION:
             self.companions.used(size_bytes)
@@ -192,8 +195,10 @@ class LocalRules(Generic[Place]):
 
     def was_read(self, reader: Reader[Place], offset: int, tier: Tier, data: bytes | bytearray) -> None:
         """A program was answered."""
-        if tier is Tier.SOURCE and self._mentioned is not None:
-            self._mentioned.came(reader.inode, offset)
+        if tier is Tier.SOURCE:
+            reader.inode.is_remembered = False
+            if self._mentioned is not None:
+                self._mentioned.came(reader.inode, offset)
         if offset == 0:
             if reader.regions is not None and data.startswith(PROGRAM):
                 reader.regions.are_of_program()
@@ -232,11 +237,15 @@ class LocalRules(Generic[Place]):
             self._prefetcher.have_listings_ready(directory, wanted)
 
     def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
-        """A read. Returns whether it goes on where another ended, or begins a file."""
+        """A read. Returns whether it goes on where another ended, or begins a file.
+
+        Where what was read the last time is there when it is read again, nothing is wished for: that is planned.
+        """
         if may_wish:
             self._prefetcher.accessed()
         readahead = reader.readahead
         inode = reader.inode
+        may_wish = may_wish and not inode.is_remembered
         if readahead is None:
             readahead = reader.readahead = Readahead(inode.size)
         ranges = readahead.observe(offset, length)

@@ -30,6 +30,7 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "attributes_used_late": _sum(metrics.prefetch_late["attributes"]),
             "listings_issued": _sum(metrics.prefetch_issued["listing"]),
             "dropped": _count(metrics.prefetch_dropped),
+            "by_generator": _by_generator(metrics),
         },
         "waiting": {
             "suffered_s": round(sum(metrics.stall_seconds().values()), 3),
@@ -43,6 +44,20 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "latency_ms": round(1000 * source_seconds / source_requests, 3) if source_requests else 0.0,
             "errors": _sum(metrics.source_error),
         },
+    }
+
+
+def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:
+    """Of each that had data fetched: how many blocks, and what became of them."""
+    return {
+        generator: {
+            "issued": issued,
+            "used_in_time": _count(metrics.prefetch_in_time["data"][generator]),
+            "used_late": _count(metrics.prefetch_late["data"][generator]),
+            "unused": _count(metrics.prefetch_unused["data"][generator]),
+        }
+        for generator, counter in metrics.prefetch_issued["data"].items()
+        if (issued := _count(counter))
     }
 
 

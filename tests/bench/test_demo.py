@@ -33,6 +33,7 @@ def test_demo_runs_everything_and_leaves_nothing_mounted(_slowdir_works: None, t
     assert runs["native"].source_requests == 0
     assert runs["raw"].source_requests > 100
     assert runs["llmfs, cached"].source_read_bytes < runs["raw"].source_read_bytes
+    assert runs["llmfs, learned"].fetched_ahead() and not runs["llmfs, no predictor"].fetched_ahead()
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
@@ -48,6 +49,13 @@ def test_demo_refuses_wrong_output(_slowdir_works: None, tmp_path: Path) -> None
 )
 def test_hit_rate_is_the_share_of_the_cache(status: dict[str, dict[str, int]], rate: float | None) -> None:
     assert Run("name", 1.0, 0, 0, status).hit_rate("reads") == rate
+
+
+def test_who_fetched_the_most_is_named_first() -> None:
+    of = {"issued": 4, "used_in_time": 2, "used_late": 1, "unused": 0}
+    status = {"prefetch": {"by_generator": {"mention": of, "region": of | {"issued": 9}}}}
+    assert Run("name", 1.0, 0, 0, status).fetched_ahead() == [("region", 9, 2, 1), ("mention", 4, 2, 1)]
+    assert Run("raw", 1.0, 0, 0).fetched_ahead() == []
 
 
 def test_plot_is_written(tmp_path: Path) -> None:

@@ -235,6 +235,7 @@ class Place:
         self.scan: Scan | None = None
         self.misses = 0
         self.checked_ns = 1
+        self.is_remembered = False
 
 
 class Reader:
@@ -343,6 +344,23 @@ def test_a_steady_sequential_reader_is_left_to_readahead() -> None:
     for offset in range(0, 64 * MIB, 128 * KIB):
         rules.read(reader, offset, 128 * KIB)
     assert sum(generator == "region" for generator, _, _ in wishes.data) <= 2
+
+
+def test_what_is_read_as_the_last_time_is_left_to_who_planned_it() -> None:
+    wishes, file = Wishes(), Place(64 * MIB)
+    rules, reader = rules_of(wishes), Reader(file)
+
+    def read(n: int, tier: Tier) -> int:
+        before = len(wishes.data)
+        rules.read(reader, n * 128 * KIB, 128 * KIB)
+        rules.was_read(reader, n * 128 * KIB, tier, b"")
+        return len(wishes.data) - before
+
+    assert sum(read(n, Tier.CACHE) for n in range(8)) > 0
+    rules.data_used(file, "history", 8 * 128 * KIB, 128 * KIB)
+    assert sum(read(n, Tier.CACHE) for n in range(8, 40)) == 0
+    assert read(40, Tier.SOURCE) == 0  # nobody had planned it
+    assert sum(read(n, Tier.CACHE) for n in range(41, 48)) > 0
 
 
 def test_without_a_predictor_nothing_is_wished_for() -> None:
