@@ -196,7 +196,9 @@ class LocalRules(Generic[Place]):
     def was_read(self, reader: Reader[Place], offset: int, tier: Tier, data: bytes | bytearray) -> None:
         """A program was answered."""
         if tier is Tier.SOURCE:
-            reader.inode.is_remembered = False
+            if reader.inode.is_remembered:
+                reader.inode.is_remembered = False
+                reader.readahead = reader.regions = None  # which take for fetched what nobody was told to fetch
             if self._mentioned is not None:
                 self._mentioned.came(reader.inode, offset)
         if offset == 0:
