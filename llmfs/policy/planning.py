@@ -100,8 +100,8 @@ class Planning(Generic[Place]):
         self._pace = 0.0  # accesses a second
         self._paced = (0, 0.0)  # accesses and time when that was taken
         self._held_until = _NEVER  # accesses at which the first name that is held back no longer is
-        self.looks_last_s = 60.0
-        self.accesses = 0
+        self.looks_last_s = 60.0  # how long names are believed once they were looked at, of late
+        self.accesses = 0  # the clock: about as many as programs made
         self.unused_bytes = 0
         self.arm = ARMS[SAFE]
         self.running = 0
@@ -144,16 +144,30 @@ class Planning(Generic[Place]):
             job = dataclasses.replace(job, want=Want.ATTRIBUTES, offset=0, length=0)  # its name moves no bytes
         if job.key in self._waiting:
             return False
-        if len(self) >= QUEUE_LIMIT or (self.is_wasting and job.score < SURE_SCORE):
+        job.due = self.accesses + horizon
+        is_full = len(self) >= QUEUE_LIMIT and not self._made_room(job.due)
+        if is_full or (self.is_wasting and job.score < SURE_SCORE):
             self._on_dropped(1)
             return False
         self._waiting.add(job.key)
         self._sequence += 1
         heap = self._data if job.want is Want.DATA and not is_look else self._names
-        job.due = self.accesses + horizon
         heapq.heappush(heap, (job.due, self._sequence, job))
         if len(job.path) == 1:
             self._names_in.setdefault(job.place, {}).setdefault(job.path[0], job)
+        return True
+
+    def _made_room(self, due: int) -> bool:
+        """The later half of the names goes, for what is used before: it may wait for a program that has ended."""
+        self._names.sort()
+        later = self._names[len(self._names) // 2 :]
+        if not later or later[0][0] <= due:
+            return False
+        del self._names[len(self._names) // 2 :]
+        for _, _, job in later:
+            self._waiting.discard(job.key)
+            self._no_longer_waits(job)
+        self._on_dropped(len(later))
         return True
 
     def pop(self, now_s: float) -> Job[Place] | None:

@@ -165,3 +165,18 @@ def test_names_that_nobody_asks_for_are_forgotten(planning: Planning[int]) -> No
     for number in range(EXPECTED_LIMIT + 10):
         planning.expect(1, b"%d" % number, number)
     assert len(planning._expected) == EXPECTED_LIMIT
+
+
+def test_names_held_back_for_who_has_ended_make_room_for_what_is_used_before(
+    planning: Planning[int], dropped: list[int]
+) -> None:
+    planning.looks_last_s = 0.01
+    for number in range(QUEUE_LIMIT):
+        planning.push(1000 + number, a_look(1, b"%d" % number))
+    assert planning.pop(0.0) is None and len(planning) == QUEUE_LIMIT
+    assert not planning.push(10 * QUEUE_LIMIT, a_look(2, b"later still"))
+    assert dropped == [1]
+    assert planning.push(0, a_job(2)) and planning.push(0, a_look(3, b"now"))
+    assert dropped == [1, QUEUE_LIMIT // 2] and len(planning) == QUEUE_LIMIT // 2 + 2
+    assert [job.place for job in iter(lambda: planning.pop(0.0), None)] == [2, 3]
+    assert planning.push(1000 + QUEUE_LIMIT - 1, a_look(1, b"%d" % (QUEUE_LIMIT - 1)))  # it waits no longer
