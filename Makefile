@@ -39,7 +39,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: .venv/.installed ## Run a real program from a slow directory: raw, through llmfs, cached, learned
-	@$(BIN)/python -m bench.demo
+	@$(BIN)/python -m bench.demo $(ARGS)
 
 .PHONY: test
 test: check .venv/.tests-installed ## Check, then run all tests
