@@ -198,7 +198,7 @@ class LocalRules(Generic[Place]):
         if tier is Tier.SOURCE:
             if reader.inode.is_remembered:
                 reader.inode.is_remembered = False
-                reader.readahead = reader.regions = None  # which take for fetched what nobody was told to fetch
+                reader.regions = None  # which take for fetched what nobody was told to fetch
             if self._mentioned is not None:
                 self._mentioned.came(reader.inode, offset)
         if offset == 0:
@@ -241,13 +241,12 @@ class LocalRules(Generic[Place]):
     def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
         """A read. Returns whether it goes on where another ended, or begins a file.
 
-        Where what was read the last time is there when it is read again, nothing is wished for: that is planned.
+        Where what was read the last time is there when it is read again, no regions are wished for: that is planned.
         """
         if may_wish:
             self._prefetcher.accessed()
         readahead = reader.readahead
         inode = reader.inode
-        may_wish = may_wish and not inode.is_remembered
         if readahead is None:
             readahead = reader.readahead = Readahead(inode.size)
         ranges = readahead.observe(offset, length)
@@ -257,7 +256,7 @@ class LocalRules(Generic[Place]):
             if inode.size > WHOLE_FILE_BYTES:
                 if reader.regions is None:
                     reader.regions = Regions()
-                may_wish = readahead.run < LONG_RUN  # else readahead is at it
+                may_wish = readahead.run < LONG_RUN and not inode.is_remembered  # else others are at it
                 for start, more in reader.regions.observe(offset, length, inode.size, may_wish):
                     self._prefetcher.have_ready(Want.DATA, inode, start, more, "region")
         return offset == 0 or readahead.is_sequential
