@@ -109,7 +109,6 @@ class Inode:
         "id",
         "is_immutable",
         "is_kept",
-        "is_remembered",
         "is_unlinked",
         "kernel_generation",
         "lacking_xattrs",
@@ -149,7 +148,6 @@ class Inode:
         self.is_immutable = False  # likewise: it never changes
         self.group = 0  # the share of the cache that it counts for: as it was last opened (policy/shares.py)
         self.is_unlinked = False  # reachable through descriptors only
-        self.is_remembered = False  # what is read of it now is what was read the last time (local_rules.py)
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None

@@ -48,7 +48,6 @@ class Node(Protocol):
     scan: Scan | None
     misses: int
     checked_ns: int
-    is_remembered: bool
 
     @property
     def size(self) -> int:
@@ -184,9 +183,7 @@ class LocalRules(Generic[Place]):
 
     def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
         """A program used such data, of a block or a part of it."""
-        if generator in REMEMBERED:
-            inode.is_remembered = True
-        elif self._mentioned is not None:
+        if self._mentioned is not None and generator not in REMEMBERED:
             self._mentioned.came(inode, offset)
         if generator == COMPANION:
             self.companions.used(size_bytes)
@@ -195,12 +192,8 @@ class LocalRules(Generic[Place]):
 
     def was_read(self, reader: Reader[Place], offset: int, tier: Tier, data: bytes | bytearray) -> None:
         """A program was answered."""
-        if tier is Tier.SOURCE:
-            if reader.inode.is_remembered:
-                reader.inode.is_remembered = False
-                reader.regions = None  # which take for fetched what nobody was told to fetch
-            if self._mentioned is not None:
-                self._mentioned.came(reader.inode, offset)
+        if tier is Tier.SOURCE and self._mentioned is not None:
+            self._mentioned.came(reader.inode, offset)
         if offset == 0:
             if reader.regions is not None and data.startswith(PROGRAM):
                 reader.regions.are_of_program()
@@ -239,10 +232,7 @@ class LocalRules(Generic[Place]):
             self._prefetcher.have_listings_ready(directory, wanted)
 
     def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
-        """A read. Returns whether it goes on where another ended, or begins a file.
-
-        Where what was read the last time is there when it is read again, no regions are wished for: that is planned.
-        """
+        """A read. Returns whether it goes on where another ended, or begins a file."""
         if may_wish:
             self._prefetcher.accessed()
         readahead = reader.readahead
@@ -256,7 +246,7 @@ class LocalRules(Generic[Place]):
             if inode.size > WHOLE_FILE_BYTES:
                 if reader.regions is None:
                     reader.regions = Regions()
-                may_wish = readahead.run < LONG_RUN and not inode.is_remembered  # else others are at it
+                may_wish = readahead.run < LONG_RUN  # else readahead is at it
                 for start, more in reader.regions.observe(offset, length, inode.size, may_wish):
                     self._prefetcher.have_ready(Want.DATA, inode, start, more, "region")
         return offset == 0 or readahead.is_sequential

@@ -386,9 +386,9 @@ class Simulation:
             for flight in (*flights, *launched):
                 if not flight.is_done:
                     yield flight
-            if offset == 0 or launched:
+            if offset == 0:
                 tier = Tier.SOURCE if launched else Tier.JOINED if flights else Tier.CACHE
-                self.rules.was_read(self._reader(index, node), offset, tier, _head_of(node.name))
+                self.rules.was_read(self._reader(index, node), 0, tier, _head_of(node.name))
         self._stalled(index)
 
     def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":

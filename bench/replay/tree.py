@@ -27,7 +27,6 @@ class Node:
         "is_folder",
         "is_known",
         "is_made",
-        "is_remembered",
         "kernel",
         "keys",
         "listing",
@@ -58,7 +57,6 @@ class Node:
         self.children: list[Node] = []
         self.blocks: dict[int, int] = {}  # block -> bitmap of its pages that are cached
         self.ahead: dict[int, int] = {}  # block -> bitmap of those fetched ahead and not used yet
-        self.is_remembered = False  # as in llmfs/inodes.py
         self.is_made = False  # by a program, in this run: the kernel has all of it
         self.kernel: dict[int, int] = {}  # block -> pages that a program wrote: the kernel has them
         self.flights: list[Flight] = []

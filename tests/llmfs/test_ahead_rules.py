@@ -235,7 +235,6 @@ class Place:
         self.scan: Scan | None = None
         self.misses = 0
         self.checked_ns = 1
-        self.is_remembered = False
 
 
 class Reader:
@@ -344,24 +343,6 @@ def test_a_steady_sequential_reader_is_left_to_readahead() -> None:
     for offset in range(0, 64 * MIB, 128 * KIB):
         rules.read(reader, offset, 128 * KIB)
     assert sum(generator == "region" for generator, _, _ in wishes.data) <= 2
-
-
-def test_no_regions_are_wanted_of_what_is_read_as_the_last_time() -> None:
-    wishes, file = Wishes(), Place(64 * MIB)
-    rules, reader = rules_of(wishes), Reader(file)
-
-    def read(block: int, tier: Tier) -> int:
-        before = len(wishes.data)
-        rules.read(reader, block * 128 * KIB, 128 * KIB)
-        rules.was_read(reader, block * 128 * KIB, tier, b"")
-        return sum(generator == "region" for generator, _, _ in wishes.data[before:])
-
-    backwards = range(500, 300, -8)  # one of each two regions, so that readahead stays out of it
-    assert sum(read(block, Tier.CACHE) for block in backwards) > 0
-    rules.data_used(file, "history", 0, 128 * KIB)
-    assert sum(read(block - 4, Tier.CACHE) for block in backwards) == 0
-    assert read(200, Tier.SOURCE) == 0  # nobody had planned it
-    assert sum(read(block - 300, Tier.CACHE) for block in backwards) > 0
 
 
 def test_without_a_predictor_nothing_is_wished_for() -> None:
