@@ -45,7 +45,7 @@ class Prefetcher:
         self._on_dropped = on_dropped
         self._on_fault = on_fault
         self._on_listing = on_listing
-        self._idle = trio.lowlevel.ParkingLot()
+        self._idle = trio.lowlevel.ParkingLot()  # carriers; one that is woken and finds more to do wakes the next
         self._planning: Planning[Inode] = Planning(cache_bytes, on_dropped)
 
     def __len__(self) -> int:
@@ -106,25 +106,22 @@ class Prefetcher:
     def used(self, size_bytes: int) -> None:
         """A program used bytes that were fetched ahead: there is room for others."""
         self._planning.used(size_bytes)
-        self._room_made()
+        self._idle.unpark()
 
     def wasted(self, size_bytes: int) -> None:
         """Bytes that were fetched ahead left the cache unused."""
         self._planning.wasted(size_bytes)
-        self._room_made()
+        self._idle.unpark()
 
     def steer(self, arm: Arm) -> None:
         """How eager to be from now on."""
         self._planning.arm = arm
-        self._room_made()
+        self._idle.unpark()
 
     @property
     def running(self) -> int:
         """Fetches under way."""
         return self._planning.running
-
-    def _room_made(self) -> None:
-        self._idle.unpark(count=min(len(self._idle), len(self._planning)))
 
     def accessed(self, directory: Inode | None = None, name: bytes = b"") -> None:
         """A program asked for something, of a directory where it was a name: the clock of the plans' horizons."""
