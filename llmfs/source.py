@@ -196,6 +196,10 @@ class Source:
     def _attributes(self, st: os.stat_result) -> Attributes:
         return Attributes.of(st, self.device)
 
+    def _look(self, directory_fd: int, name: bytes) -> Attributes:
+        """The attributes of a name in an open directory, links not followed."""
+        return self._attributes(os.stat(name, dir_fd=directory_fd, follow_symlinks=False))
+
     def _timed(self, operation: str) -> "_Timed":
         return _Timed(self, operation)
 
@@ -215,7 +219,7 @@ class Source:
     def lookup(self, directory: Inode, name: bytes) -> Attributes:
         """The attributes of a name, links not followed."""
         with self._timed("lookup"), self.descriptors.path(directory) as fd:
-            return self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+            return self._look(fd, name)
 
     def looks(self, directory: Inode, names: Sequence[bytes]) -> dict[bytes, Attributes | None]:
         """The attributes of several names of a directory as of `lookup`; None of one that is not there.
@@ -228,7 +232,7 @@ class Source:
             for name in names:
                 try:
                     with self._timed("lookup"):
-                        found[name] = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                        found[name] = self._look(fd, name)
                 except FileNotFoundError:
                     found[name] = None
                 except OSError:
@@ -268,7 +272,7 @@ class Source:
 
                 def look() -> None:
                     with contextlib.suppress(OSError):
-                        attributes = self._attributes(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                        attributes = self._look(fd, name)
                         if not attributes.dev:  # else another file system is mounted there
                             looks[name] = attributes
 
@@ -400,25 +404,25 @@ class Source:
         with self._timed("mknod"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.mknod(name, mode, rdev, dir_fd=parent)
-            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._look(parent, name)
 
     def mkdir(self, directory: Inode, name: bytes, mode: int, caller: Caller | None) -> Attributes:
         with self._timed("mkdir"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.mkdir(name, stat.S_IMODE(mode), dir_fd=parent)
-            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._look(parent, name)
 
     def symlink(self, directory: Inode, name: bytes, target: bytes, caller: Caller | None) -> Attributes:
         with self._timed("symlink"), self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.symlink(target, name, dir_fd=parent)
-            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._look(parent, name)
 
     def link(self, inode: Inode, directory: Inode, name: bytes, caller: Caller | None) -> Attributes:
         with self._timed("link"), self.descriptors.path(inode) as fd, self.descriptors.path(directory) as parent:
             with acting_as(caller):
                 os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
-            return self._attributes(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            return self._look(parent, name)
 
     def unlink(self, directory: Inode, name: bytes, victim: Inode | None, caller: Caller | None) -> None:
         """Remove a name. `victim` is what it stands for, if somebody may still use it: it is held open first."""
