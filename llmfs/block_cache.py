@@ -73,22 +73,22 @@ class BlockCache:
         if block is not None:
             self._hot.move_to_end(key)
             return block
-        stored = self._store.get(TABLE, key)
-        if stored is None:
-            return None
-        block = decode(stored)
-        if block is None:
+        try:
+            block = self._store.read(TABLE, key, decode)
+        except ValueError:
             self._on_corrupt()
             self.drop(key, "damaged")
             return None
-        self._heat(key, block)
+        if block is not None:
+            self._heat(key, block)
         return block
 
     def look(self, key: bytes) -> Block | None:
         """As `get`, and nothing is moved, not even in memory."""
-        block = self._hot.get(key)
-        stored = self._store.get(TABLE, key) if block is None else None
-        return decode(stored) if stored is not None else block
+        try:
+            return self._hot.get(key) or self._store.read(TABLE, key, decode)
+        except ValueError:
+            return None
 
     def share_out(self, shares: Sequence[float]) -> None:
         """What each group may take of the cache, from group 1 on. What is there joins one when it is used again."""

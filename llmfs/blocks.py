@@ -19,6 +19,7 @@ BLOCK_BYTES = 128 << 10
 BLOCK_PAGES = BLOCK_BYTES // PAGE_BYTES
 
 _HEADER = struct.Struct("<QII")
+_EXTENT = struct.Struct("<II")
 _KEY = struct.Struct(">QQI")
 
 
@@ -67,15 +68,26 @@ class Block(NamedTuple):
         piece = self.data[start + shift : stop + shift]
         return piece if len(piece) == stop - start else None
 
+    def lacking(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """The runs of pages of [first, stop) that are not there."""
+        if self.covers_pages(first, stop):
+            return []
+        runs: list[tuple[int, int]] = []
+        for page in range(first, stop):
+            if self.bitmap >> page & 1:
+                continue
+            if runs and runs[-1][1] == page:
+                runs[-1] = (runs[-1][0], page + 1)
+            else:
+                runs.append((page, page + 1))
+        return runs
+
     def merged(self, first_page: int, data: bytes) -> "Block":
         """This block with pages from `first_page` on replaced or added by `data`."""
-        pages = dict(self.pages())
-        for position in range(0, len(data), PAGE_BYTES):
-            pages[first_page + position // PAGE_BYTES] = data[position : position + PAGE_BYTES]
-        bitmap = 0
-        for page in pages:
-            bitmap |= 1 << page
-        return Block(bitmap, b"".join(pages[page] for page in sorted(pages)))
+        added = block_of(first_page, data).bitmap
+        before = (self.bitmap & ((1 << first_page) - 1)).bit_count() * PAGE_BYTES
+        replaced = (self.bitmap & added).bit_count() * PAGE_BYTES
+        return Block(self.bitmap | added, self.data[:before] + data + self.data[before + replaced :])
 
     def pages(self) -> list[tuple[int, bytes]]:
         """The pages that are there, by number."""
@@ -91,20 +103,26 @@ def block_of(first_page: int, data: bytes) -> Block:
 
 def encode(block: Block) -> bytes:
     """The block's form on disk."""
-    head = struct.pack("<II", block.bitmap, len(block.data))
-    checksum = xxhash.xxh3_64(head)
-    checksum.update(block.data)
-    return b"".join((checksum.intdigest().to_bytes(8, "little"), head, block.data))  # one copy of the data, not two
+    bitmap, data = block
+    header = _HEADER.pack(_checksum(bitmap, data), bitmap, len(data))
+    return b"".join((header, data))  # one copy of the data, not two
 
 
-def decode(stored: "bytes | memoryview") -> Block | None:
-    """The block, copied out of `stored`; None where it is not what was stored."""
+def decode(stored: "bytes | memoryview") -> Block:
+    """The block, copied out of `stored`. Raises ValueError where it is not what was stored."""
     if len(stored) < _HEADER.size:
-        return None
+        raise ValueError("shorter than its header")
     checksum, bitmap, length = _HEADER.unpack_from(stored)
-    if length != len(stored) - _HEADER.size or xxhash.xxh3_64_intdigest(stored[8:]) != checksum:
-        return None
-    return Block(bitmap, bytes(stored[_HEADER.size :]))
+    block = Block(bitmap, bytes(stored[_HEADER.size :]))
+    if length != len(block.data) or _checksum(bitmap, block.data) != checksum:
+        raise ValueError("not what was stored")
+    return block
+
+
+def _checksum(bitmap: int, data: bytes) -> int:
+    checksum = xxhash.xxh3_64(_EXTENT.pack(bitmap, len(data)))
+    checksum.update(data)
+    return checksum.intdigest()
 
 
 def disk_bytes(data_bytes: int) -> int:

@@ -18,7 +18,7 @@ import errno
 import logging
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 import xxhash
@@ -190,29 +190,17 @@ class Content:
 
     def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
         """The ranges of pages of [first_page, stop_page) that are neither in the cache nor in flight."""
-        wanted: list[tuple[int, int]] = []
-
-        def want(first: int, stop: int) -> None:
-            if wanted and wanted[-1][1] == first:
-                wanted[-1] = (wanted[-1][0], stop)
-            else:
-                wanted.append((first, stop))
-
-        flights = self._flights_over(inode, first_page, stop_page)
-        page = first_page
-        while page < stop_page:
-            base = page - page % BLOCK_PAGES
-            block_stop = min(base + BLOCK_PAGES, stop_page)
+        lacking: list[tuple[int, int]] = []
+        for base in range(first_page - first_page % BLOCK_PAGES, stop_page, BLOCK_PAGES):
+            first, stop = max(first_page - base, 0), min(stop_page - base, BLOCK_PAGES)
             block = self._cache.get(block_key(inode.id, inode.generation, base // BLOCK_PAGES))
-            if block is None and not flights:
-                want(page, block_stop)
-            elif block is None or not block.covers_pages(page - base, block_stop - base):
-                for candidate in range(page, block_stop):
-                    is_there = block is not None and block.bitmap >> (candidate - base) & 1
-                    if not is_there and not any(flight.first <= candidate < flight.stop for flight in flights):
-                        want(candidate, candidate + 1)
-            page = block_stop
-        return wanted
+            for low, high in block.lacking(first, stop) if block is not None else ((first, stop),):
+                if lacking and lacking[-1][1] == base + low:
+                    lacking[-1] = (lacking[-1][0], base + high)
+                else:
+                    lacking.append((base + low, base + high))
+        flights = self._flights_over(inode, first_page, stop_page)
+        return [part for pages in lacking for part in _not_on(flights, *pages)]
 
     # --- going to the source
 
@@ -220,22 +208,23 @@ class Content:
         self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers
     ) -> tuple[bytes, Tier]:
         """Launch what is missing, wait, and put the pieces together."""
-        first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
-        joined = self._flights_over(inode, first_page, stop_page)
+        pieces = self._pieces(inode, offset, stop)  # held on to: blocks can be evicted while we wait
+        gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
+        joined = self._flights_over(inode, gaps[0][0], gaps[-1][1]) if gaps else []
         for flight in joined:
             flight.was_joined = True
         launched = [
             self._register(inode, *self._widened(inode, first, last, is_sequential), None)
-            for first, last in self._missing(inode, first_page, stop_page)
+            for gap in gaps
+            for first, last in _not_on(joined, *gap)
         ]
-        # Blocks can be evicted while we wait: hold on to what is there now.
-        pieces = self._pieces(inode, offset, stop)
         generation = inode.generation
         for flight in launched[1:]:
             self._nursery.start_soon(self._fly, inode, generation, flight, workers)
         if launched:
             await self._fly(inode, generation, launched[0], workers)  # the usual one needs no task of its own
-        for flight in (*joined, *launched):
+        flights = (*joined, *launched)
+        for flight in flights:
             if not flight.done.is_set():
                 await flight.done.wait()
             if flight.error is not None:
@@ -245,9 +234,9 @@ class Content:
             if flight.data is None:
                 return await self._assemble(inode, offset, stop, is_sequential, workers)
         tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
-        parts = []
+        parts: list[bytes] = []
         for start, end, piece in pieces:
-            part = piece if piece is not None else _from_flights(start, end, (*joined, *launched))
+            part = piece if piece is not None else _from_flights(start, end, flights)
             parts.append(part)
             if len(part) < end - start:
                 break  # the file has shrunk: what the cache has of it further on is of the past
@@ -256,19 +245,32 @@ class Content:
     def _pieces(self, inode: Inode, offset: int, stop: int) -> list[tuple[int, int, bytes | None]]:
         """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
         pieces: list[tuple[int, int, bytes | None]] = []
-        start = offset
-        while start < stop:
-            index = start // BLOCK_BYTES
-            end = min((index + 1) * BLOCK_BYTES, stop)
-            piece = self._cached(inode, index, start, end)
-            if piece is None:
-                while start < end:
-                    page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
-                    pieces.append((start, page_end, self._cached(inode, index, start, page_end)))
-                    start = page_end
+
+        def lacks(start: int, end: int) -> None:
+            if pieces and pieces[-1][2] is None:
+                pieces[-1] = (pieces[-1][0], end, None)
             else:
+                pieces.append((start, end, None))
+
+        for base in range(offset - offset % BLOCK_BYTES, stop, BLOCK_BYTES):
+            index = base // BLOCK_BYTES
+            start, end = max(offset, base), min(base + BLOCK_BYTES, stop)
+            piece = self._cached(inode, index, start, end)
+            if piece is not None:
                 pieces.append((start, end, piece))
-            start = end
+                continue
+            block = self._cache.get(block_key(inode.id, inode.generation, index))
+            if block is None:
+                lacks(start, end)
+                continue
+            while start < end:
+                page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
+                piece = self._cached(inode, index, start, page_end)
+                if piece is None:
+                    lacks(start, page_end)
+                else:
+                    pieces.append((start, page_end, piece))
+                start = page_end
         return pieces
 
     def _flights_over(self, inode: Inode, first_page: int, stop_page: int) -> list[Flight]:
@@ -281,6 +283,8 @@ class Content:
     def _widened(self, inode: Inode, first: int, stop: int, is_sequential: bool) -> tuple[int, int]:
         """The missing pages [first, stop) with those around them that the policy wants and that are missing too."""
         more = pages_to_fetch(first, stop, inode.attributes.size, is_sequential)
+        if more == (first, stop):
+            return more
         for run_first, run_stop in self._missing(inode, *more):
             if run_first <= first < run_stop:
                 return run_first, run_stop
@@ -338,10 +342,30 @@ class Content:
             del self._flights[inode_id, generation]
 
 
-def _from_flights(start: int, stop: int, flights: tuple[Flight, ...]) -> bytes:
-    """The byte range from the flight that covers it; short at the end of a file that has shrunk."""
+def _not_on(flights: Sequence[Flight], first: int, stop: int) -> list[tuple[int, int]]:
+    """The ranges of pages of [first, stop) that none of the flights brings."""
+    ranges = [(first, stop)]
     for flight in flights:
-        base = flight.first * PAGE_BYTES
-        if base <= start and stop <= flight.stop * PAGE_BYTES and flight.data is not None:
-            return flight.data[start - base : stop - base]
-    return b""
+        ranges = [
+            part
+            for low, high in ranges
+            for part in ((low, min(high, flight.first)), (max(low, flight.stop), high))
+            if part[0] < part[1]
+        ]
+    return ranges
+
+
+def _from_flights(start: int, stop: int, flights: Sequence[Flight]) -> bytes:
+    """The byte range from the flights that bring it; short at the end of a file that has shrunk."""
+    parts: list[bytes] = []
+    while start < stop:
+        page = start // PAGE_BYTES
+        flight = next((each for each in flights if each.first <= page < each.stop), None)
+        if flight is None or flight.data is None:
+            break
+        base, end = flight.first * PAGE_BYTES, min(stop, flight.stop * PAGE_BYTES)
+        parts.append(flight.data[start - base : end - base])
+        if len(parts[-1]) < end - start:
+            break
+        start = end
+    return b"".join(parts)

@@ -60,7 +60,7 @@ class MachineProfile:
     decided_files: int = 8192  # whose decisions are remembered, for explain
     planned_items: int = 16_384
     paths_in_use: int = 1 << 16  # names that the recorder remembers by number
-    heap_arenas: int | None = None  # of malloc's; None: as many as it likes
+    heap_arenas: int | None = None  # of malloc's, and what is freed is given back; None: it is kept for what comes
 
     is_predictor_small: bool = False  # predictor.limits.SMALL
     trains: bool = True  # the network, in a child that loads torch

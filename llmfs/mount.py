@@ -96,6 +96,8 @@ def serve(config: MountConfig, on_ready: Callable[[], None], reread: Callable[[]
     os.umask(0)  # the kernel has applied the caller's
     if config.profile.heap_arenas is not None:
         heap.bound(config.profile.heap_arenas)
+    else:
+        heap.reuse()
     with CacheDir.open(config) as cache_dir:
         mount = Mount(config, cache_dir, reread)
         try:

@@ -47,7 +47,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -55,6 +55,8 @@ from llmfs import machine
 from llmfs.policy.stalls import NOTICED_S, Stalls
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FAULTS_BEFORE_DOWN = 8
 PENDING_LIMIT_BYTES = 64 << 20
@@ -164,18 +166,24 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, copied; None where there is none, and where the store is down or its disk too slow."""
+        return self.read(table, key, bytes)
+
+    def read(self, table: str, key: bytes, copy: Callable[[bytes | memoryview], T]) -> T | None:
+        """What `copy` makes of the value, which is valid while it runs; None as of `get`. Raises what `copy` raises."""
         wanted = (table, key)
         for waiting in (self._pending, self._writing):
             if wanted in waiting:
-                return waiting[wanted]
+                value = waiting[wanted]
+                return None if value is None else copy(value)
         started_s = time.monotonic()
         if self.is_down or self._env is None or started_s < self._stalls.paused_until_s:
             return None
         try:
             with self._env.begin(db=self._tables[table], buffers=True) as transaction:
-                value = transaction.get(key)
-                copied = None if value is None else bytes(value)
-            self._touched(1, len(copied or b""))
+                view = transaction.get(key)
+                size_bytes = 0 if view is None else len(view)
+                copied = None if view is None else copy(view)
+            self._touched(1, size_bytes)
             return copied
         except lmdb.Error as error:
             self._fault("read", error)
