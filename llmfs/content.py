@@ -66,12 +66,14 @@ class Content:
         on_fetched: Callable[[Inode, str | None, int, int], None],
         on_used: Callable[[Inode, str, bool, int, int], None],
         is_bypassed: Callable[[], bool] = lambda: False,
+        afterwards: Callable[..., None] = lambda call, *arguments: call(*arguments),
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
         it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes)` of each such block that a program
         used.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
+        `afterwards(call, *arguments)` makes a call when the request is answered that is being answered.
         """
         self._source = source
         self._cache = cache
@@ -79,25 +81,47 @@ class Content:
         self._on_fetched = on_fetched
         self._on_used = on_used
         self._is_bypassed = is_bypassed
+        self._afterwards = afterwards
         self._flights: dict[tuple[int, int], list[Flight]] = {}
         self._changes = 0
         self._salt = os.urandom(8)
         self.bytes_in_flight = 0
 
+    def at_once(self, inode: Inode, offset: int, length: int) -> bytes | None:
+        """The bytes of the range that lie within the file if the cache has them all, for a program; else None."""
+        stop = min(offset + length, inode.attributes.size)
+        if offset >= stop:
+            return b""
+        if self._is_bypassed():
+            return None
+        first, last = offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
+        parts = []
+        for index in range(first, last + 1):
+            block = self._cache.get(block_key(inode.id, inode.generation, index))
+            base = index * BLOCK_BYTES
+            part = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
+            if part is None:
+                return None
+            parts.append(part)
+        self._afterwards(self._used, inode, inode.generation, first, last)
+        return parts[0] if first == last else b"".join(parts)
+
     async def read(
         self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
     ) -> tuple[bytes | bytearray, Tier]:
         """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
+        data = self.at_once(inode, offset, length)
+        if data is not None:
+            return data, Tier.CACHE
+        return await self.complete(inode, offset, length, is_sequential, workers)
+
+    async def complete(
+        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
+    ) -> tuple[bytes | bytearray, Tier]:
+        """As `read`, of a range that is not all there at once."""
         stop = min(offset + length, inode.attributes.size)
-        if offset >= stop:
-            return b"", Tier.CACHE
         if self._is_bypassed():
             return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
-        index = offset // BLOCK_BYTES
-        if (stop - 1) // BLOCK_BYTES == index:  # the common case, without a list
-            piece = self._cached(inode, index, offset, stop)
-            if piece is not None:
-                return piece, Tier.CACHE
         return await self._assemble(inode, offset, stop, is_sequential, workers)
 
     async def read_bypassing(
@@ -174,19 +198,14 @@ class Content:
 
     # --- looking in the cache
 
-    def _cached(self, inode: Inode, index: int, start: int, stop: int) -> bytes | None:
-        """The byte range of the file, which lies within block `index`, from the cache."""
-        key = block_key(inode.id, inode.generation, index)
-        block = self._cache.get(key)
-        if block is None:
-            return None
-        base = index * BLOCK_BYTES
-        piece = block.cut(start - base, stop - base)
-        if piece is not None:
+    def _used(self, inode: Inode, generation: int, first: int, last: int) -> None:
+        """A program was given something of the blocks first to last, of that state of the file."""
+        for index in range(first, last + 1):
+            key = block_key(inode.id, generation, index)
             generator = self._cache.use(key, inode.group)
             if generator is not None:
-                self._on_used(inode, generator, False, base, len(block.data))
-        return piece
+                block = self._cache.get(key)
+                self._on_used(inode, generator, False, index * BLOCK_BYTES, len(block.data) if block else 0)
 
     def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
         """The ranges of pages of [first_page, stop_page) that are neither in the cache nor in flight."""
@@ -255,17 +274,18 @@ class Content:
         for base in range(offset - offset % BLOCK_BYTES, stop, BLOCK_BYTES):
             index = base // BLOCK_BYTES
             start, end = max(offset, base), min(base + BLOCK_BYTES, stop)
-            piece = self._cached(inode, index, start, end)
-            if piece is not None:
-                pieces.append((start, end, piece))
-                continue
             block = self._cache.get(block_key(inode.id, inode.generation, index))
             if block is None:
                 lacks(start, end)
                 continue
+            piece = block.cut(start - base, end - base)
+            if piece is not None:
+                pieces.append((start, end, piece))
+                self._afterwards(self._used, inode, inode.generation, index, index)
+                continue
             while start < end:
                 page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
-                piece = self._cached(inode, index, start, page_end)
+                piece = block.cut(start - base, page_end - base)
                 if piece is None:
                     lacks(start, page_end)
                 else:
@@ -301,22 +321,33 @@ class Content:
         length = max(0, min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset)
         self.bytes_in_flight += length
         try:
-            data = flight.data = await workers.run(self._source.read, inode, offset, length)
-            if inode.generation == generation:
-                if len(data) == length:
-                    self._land(inode, flight, data)
-                else:
-                    inode.checked_ns = 0  # the file is shorter than we knew: look again before the next open
+            flight.data = await workers.run(self._source.read, inode, offset, length)
         except OSError as error:
             flight.error = error
         except Exception:
             log.exception("a fetch failed")
-            if flight.data is None:
-                flight.error = OSError(errno.EIO, os.strerror(errno.EIO))
+            flight.error = OSError(errno.EIO, os.strerror(errno.EIO))
         finally:
             self.bytes_in_flight -= length
-            self._retire(inode.id, generation, flight)
             flight.done.set()
+            if flight.data is not None and flight.generator is None:
+                self._afterwards(self._arrived, inode, generation, flight, length)  # who asked is answered first
+            else:
+                self._arrived(inode, generation, flight, length)
+
+    def _arrived(self, inode: Inode, generation: int, flight: Flight, length: int) -> None:
+        """A flight is over: keep what it brought, of `length` bytes that were asked for."""
+        try:
+            if flight.data is None or inode.generation != generation:
+                return
+            if len(flight.data) == length:
+                self._land(inode, flight, flight.data)
+            else:
+                inode.checked_ns = 0  # the file is shorter than we knew: look again before the next open
+        except Exception:
+            log.exception("what was fetched could not be kept")
+        finally:
+            self._retire(inode.id, generation, flight)
 
     def _land(self, inode: Inode, flight: Flight, fetched: bytes) -> None:
         """Put the fetched pages into the cache, block by block."""

@@ -58,7 +58,7 @@ from llmfs.push import Pusher
 from llmfs.recorder import Batch, Recorder
 from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
-from llmfs.request_reader import take_turns
+from llmfs.request_reader import afterwards, take_turns
 from llmfs.source import Source
 from llmfs.status import status_of
 from llmfs.store import Bounds, Store
@@ -240,6 +240,7 @@ class Mount:
                 self._data_fetched,
                 self._data_used,
                 lambda: self.speed.is_fast,
+                afterwards,
             )
             self.prefetcher = Prefetcher(
                 self.metadata,
@@ -287,6 +288,7 @@ class Mount:
                 lambda: json.dumps(self.status()).encode(),
                 lambda inode: json.dumps(self.explain(inode)).encode(),
                 upkeep.cached_bytes,
+                afterwards,
             )
             self._figures = Figures(
                 self.status,
@@ -300,6 +302,7 @@ class Mount:
             self._mount()
             try:
                 self.blocks.load_index(self._token)
+                nursery.start_soon(afterwards.tend)
                 nursery.start_soon(self.recorder.run)
                 nursery.start_soon(self.prefetcher.run)
                 nursery.start_soon(self.pusher.run)

@@ -114,7 +114,7 @@ def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
                 self._metrics.request_error[operation].inc()
                 raise FUSEError(errno.EIO) from None
             finally:
-                self._metrics.request[operation][tier].observe(time.perf_counter() - started_s)
+                self._afterwards(self._metrics.request[operation][tier].observe, time.perf_counter() - started_s)
 
         return answer
 
@@ -145,6 +145,7 @@ class Operations(pyfuse3.Operations):
         status: Callable[[], bytes],
         explain: Callable[[Inode], bytes],
         cached_bytes: Callable[[Inode], Awaitable[int]],
+        afterwards: Callable[..., None],
     ) -> None:
         super().__init__()
         self._source = source
@@ -162,6 +163,7 @@ class Operations(pyfuse3.Operations):
         self._status = status
         self._explain = explain
         self._cached_bytes = cached_bytes
+        self._afterwards = afterwards
         self._handles: dict[int, Handle] = {}
         self._next_handle = 1
         self._tier = Tier.NONE  # of the request that is being answered: set after the last await, read before the next
@@ -179,25 +181,34 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         directory = self._metadata.inode(parent_inode)
         inode, tier = await self._metadata.lookup(directory, name, self._demand)
-        self._metrics.metadata[tier].inc()
         stream = self._stream(ctx, directory, name)
-        path = self._recorder.child_of(directory, name) if stream else 0
         if inode is None:
             self._tier = tier
-            if stream:
-                self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
-                self._rules.absent(directory, tier)
+            self._afterwards(self._was_absent, directory, name, tier, stream, started_s)
             return _no_entry(self._metadata.name_time_to_live_s(directory, name))
         await self._pusher.settle_past(inode)
-        attributes = inode.attributes
-        if stream:
-            self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
-            self._rules.looked_up(directory, name, inode, tier)
-        self._metadata_used(inode, tier)
         self._tier = tier
         entry = self._entry(inode)
         entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
+        self._afterwards(self._was_looked_up, directory, name, inode, tier, stream, started_s)
         return entry
+
+    def _was_absent(self, directory: Inode, name: bytes, tier: Tier, stream: int, started_s: float) -> None:
+        self._metrics.metadata[tier].inc()
+        if stream:
+            path = self._recorder.child_of(directory, name)
+            self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
+            self._rules.absent(directory, tier)
+
+    def _was_looked_up(
+        self, directory: Inode, name: bytes, inode: Inode, tier: Tier, stream: int, started_s: float
+    ) -> None:
+        self._metrics.metadata[tier].inc()
+        if stream:
+            known, path = inode.attributes, self._recorder.child_of(directory, name)
+            self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, known.size, known.mode)
+            self._rules.looked_up(directory, name, inode, tier)
+        self._metadata_used(inode, tier)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode_id, count in inode_list:
@@ -213,15 +224,18 @@ class Operations(pyfuse3.Operations):
         else:
             _, tier = await self._metadata.attributes(node, self._demand)
             await self._pusher.settle_past(node)
+        self._tier = tier
+        self._afterwards(self._was_stated, node, tier, self._stream(ctx, node), started_s)
+        return self._attributes(node)
+
+    def _was_stated(self, node: Inode, tier: Tier, stream: int, started_s: float) -> None:
         self._metrics.metadata[tier].inc()
-        if stream := self._stream(ctx, node):
+        if stream:
             path = self._recorder.path_of(node)
             self._recorder.record(Op.GETATTR, tier, path, stream, started_s, node.attributes.size)
             if node.place is not None:
                 self._rules.looked_up(*node.place, node, tier)
         self._metadata_used(node, tier)
-        self._tier = tier
-        return self._attributes(node)
 
     async def _look_at_root(self) -> Tier:
         """Have the root's attributes fresh, but not wait long: status and unmount ask for them, hung source or not."""
@@ -381,8 +395,6 @@ class Operations(pyfuse3.Operations):
         if is_writing and self._is_read_only:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         _, tier = await self._metadata.attributes(node, self._demand)
-        self._metrics.metadata[tier].inc()
-        self._metadata_used(node, tier)
         handle = self._opened(node, ctx)
         if is_writing:
             await self._open_for_writing(handle, flags, ctx)
@@ -392,18 +404,17 @@ class Operations(pyfuse3.Operations):
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
         keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
-        if handle.stream:
-            self._recorder.record(
-                Op.OPEN,
-                tier,
-                self._recorder.path_of(node),
-                handle.stream,
-                started_s,
-                node.attributes.size,
-                flags=FLAG_WRITE if is_writing else 0,
-            )
         self._tier = tier
+        self._afterwards(self._was_opened, handle, tier, started_s, FLAG_WRITE if is_writing else 0)
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
+
+    def _was_opened(self, handle: Handle, tier: Tier, started_s: float, flags: int) -> None:
+        node = handle.inode
+        self._metrics.metadata[tier].inc()
+        self._metadata_used(node, tier)
+        if handle.stream:
+            path = self._recorder.path_of(node)
+            self._recorder.record(Op.OPEN, tier, path, handle.stream, started_s, node.attributes.size, flags=flags)
 
     async def _open_for_writing(self, handle: Handle, flags: int, ctx: RequestContext) -> None:
         node = handle.inode
@@ -449,23 +460,34 @@ class Operations(pyfuse3.Operations):
     async def read(self, fh: int, off: int, size: int) -> bytes:
         started_s = time.perf_counter()
         handle = self._handles[fh]
-        node = handle.inode
-        is_sequential = self._rules.read(handle, off, size, handle.treatment.is_prefetched)
+        node, is_prefetched = handle.inode, handle.treatment.is_prefetched
+        data: bytes | bytearray | None
         if handle.treatment.is_bypassing:
+            self._rules.read(handle, off, size, is_prefetched)
             data, tier = await self._content.read_bypassing(node, off, size, self._demand)
+        elif (data := self._content.at_once(node, off, size)) is not None:
+            tier = Tier.CACHE
+            self._afterwards(self._rules.read, handle, off, size, is_prefetched)
+            self._afterwards(self._was_hit, handle, off, len(data))
         else:
-            data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
-        self._metrics.reads[tier].inc()
-        self._metrics.read_bytes[tier].inc(len(data))
-        if tier is Tier.CACHE and not handle.treatment.is_bypassing:
-            node.hits += 1
-            if handle.fd is None and not handle.is_direct:
-                self._pusher.hit(node, off, len(data))
-        if handle.stream:
-            self._rules.was_read(handle, off, tier, data)
-            self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
+            is_sequential = self._rules.read(handle, off, size, is_prefetched)
+            data, tier = await self._content.complete(node, off, size, is_sequential, self._demand)
+        self._afterwards(self._was_read, handle, off, data, tier, started_s)
         self._tier = tier
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
+
+    def _was_hit(self, handle: Handle, off: int, length: int) -> None:
+        handle.inode.hits += 1
+        if handle.fd is None and not handle.is_direct:
+            self._pusher.hit(handle.inode, off, length)
+
+    def _was_read(self, handle: Handle, off: int, data: bytes | bytearray, tier: Tier, started_s: float) -> None:
+        self._metrics.reads[tier].inc()
+        self._metrics.read_bytes[tier].inc(len(data))
+        if handle.stream:
+            self._rules.was_read(handle, off, tier, data)
+            path = self._recorder.path_of(handle.inode)
+            self._recorder.record(Op.READ, tier, path, handle.stream, started_s, off, len(data))
 
     @answers("write")
     async def write(self, fh: int, off: int, buf: bytes) -> int:
@@ -568,11 +590,7 @@ class Operations(pyfuse3.Operations):
             self._metrics.metadata[tier].inc()
             if tier is Tier.CACHE:
                 self._metadata.listing_used(directory, handle.listing)
-            if handle.stream:
-                path = self._recorder.path_of(directory)
-                self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
-                self._rules.listed(directory)
-            self._xattrs.listed(directory, handle.pid)
+            self._afterwards(self._was_listed, handle, tier, started_s)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory
@@ -599,6 +617,14 @@ class Operations(pyfuse3.Operations):
                 break
             self._metadata.inodes.reference(child)
         self._tier = tier
+
+    def _was_listed(self, handle: Handle, tier: Tier, started_s: float) -> None:
+        directory = handle.inode
+        if handle.stream:
+            path = self._recorder.path_of(directory)
+            self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
+            self._rules.listed(directory)
+        self._xattrs.listed(directory, handle.pid)
 
     @answers("releasedir")
     async def releasedir(self, fh: int) -> None:

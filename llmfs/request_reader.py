@@ -5,6 +5,9 @@ one has a request it hands the lock on, so each request costs two changes of tas
 where its answer was in memory. Here the turn is handed on only when a handler waits for the first time, whatever for
 (`_handing_on`), and a request that is there already is read without asking epoll.
 
+What is left to do for a request when its answer is known (counting it, telling the rules and the predictor of it) is
+done when the answer is on its way, while the program that waited for it goes on (`Afterwards`).
+
 pyfuse3 looks up its `trio` at run time, so that it can be replaced (pyfuse3.asyncio does); `take_turns` puts this
 module's stand-in there. The turns rely on how pyfuse3 3.x counts its tasks (internal.pxi, `_session_loop`, with the one
 idle task that its `main` keeps by default): a task that comes back for more ends itself where two others are idle, so
@@ -13,16 +16,21 @@ task is made, which takes the turn when it starts, if it is free.
 """
 
 import inspect
+import logging
 import select
 import time
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import pyfuse3
 import trio
+
+log = logging.getLogger(__name__)
+
+Ts = TypeVarTuple("Ts")
 
 LONGEST_TURN_S = 0.002
 """How long requests are read one after the other before all other tasks have a turn."""
@@ -33,10 +41,17 @@ class _Turn:
 
     def __init__(self) -> None:
         self.has_request = False
+        self.afterwards = Afterwards(self)
         self._is_taken = False
         self._waiting: deque[trio.lowlevel.Task] = deque()
 
+    @property
+    def is_next_to_come(self) -> bool:
+        """Whether the task that is answering comes back for the turn before any other task runs."""
+        return not self._is_taken and len(self._waiting) < 2
+
     async def __aenter__(self) -> None:
+        self.afterwards.run()
         if self._is_taken:
             task = trio.lowlevel.current_task()
             self._waiting.append(task)
@@ -61,6 +76,48 @@ class _Turn:
         if self._waiting and not self._is_taken:
             self._is_taken = True
             trio.lowlevel.reschedule(self._waiting.popleft())
+
+
+class Afterwards:
+    """Calls that are made once the request is answered which is being answered, in their order."""
+
+    def __init__(self, turn: _Turn) -> None:
+        self._turn = turn
+        self._calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._idle: trio.lowlevel.Task | None = None
+
+    def __call__(self, call: Callable[[*Ts], object], *arguments: *Ts) -> None:
+        """Have this called when the present handler has answered."""
+        self._calls.append((call, arguments))
+        if self._turn.is_next_to_come:
+            return  # and does it
+        if self._idle is not None:
+            trio.lowlevel.reschedule(self._idle)
+            self._idle = None
+
+    def run(self) -> None:
+        """Make the calls that are due. What one raises is nobody's answer any more."""
+        while self._calls:
+            calls, self._calls = self._calls, []
+            for call, arguments in calls:
+                try:
+                    call(*arguments)
+                except Exception:
+                    log.exception("what was left to do for a request failed")
+
+    async def tend(self) -> None:
+        """See to those whose task does not come back for another request, until cancelled."""
+        try:
+            while True:
+                self.run()
+                self._idle = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._leave)
+        finally:
+            self.run()
+
+    def _leave(self, _: Any) -> trio.lowlevel.Abort:
+        self._idle = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class _Trio:
@@ -100,6 +157,9 @@ class _Trio:
 
 
 _stand_in = _Trio()
+
+afterwards = _stand_in.turn.afterwards
+"""Of the requests that pyfuse3 reads, which it does for one mount in a process."""
 
 
 def take_turns(operations: pyfuse3.Operations) -> None:

@@ -135,6 +135,54 @@ def test_requests_that_are_answered_at_once_are_read_by_one_task(monkeypatch: py
     assert len(set(session.readers_of)) == 1
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_is_left_to_do_is_done_after_the_answer_and_before_the_next(waits: bool) -> None:
+    """Also where the one who answered ends, as others read already, and no request comes after the last one."""
+    happened: list[tuple[str, bytes]] = []
+    several = 8
+    everybody_is_in = trio.Event()
+
+    async def answer(request: bytes) -> None:
+        afterwards = session.trio.turn.afterwards
+        if waits:
+            if len(session.received) == several:
+                everybody_is_in.set()
+            await everybody_is_in.wait()
+        afterwards(lambda: happened.append(("first", request)))
+        afterwards(lambda: happened.append(("second", request)))
+        happened.append(("answered", request))
+
+    session = Session(answer)
+
+    async def main() -> None:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(session.run)
+                nursery.start_soon(session.trio.turn.afterwards.tend)
+                for number in range(several):
+                    session.kernel.send(b"%d" % number)
+                while len(happened) < 3 * several:
+                    await trio.sleep(0.001)
+                assert not waits or session.tasks < several  # some have ended
+                session.kernel.close()
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    for number in range(several):
+        assert [what for what, request in happened if request == b"%d" % number] == ["answered", "first", "second"]
+    if not waits:
+        assert happened == sorted(happened, key=lambda each: each[1])
+
+
+def test_what_fails_afterwards_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    afterwards = request_reader._Trio().turn.afterwards
+    done: list[int] = []
+    afterwards(lambda: 1 // 0)
+    afterwards(done.append, 1)
+    afterwards.run()
+    assert done == [1] and "ZeroDivisionError" in caplog.text
+
+
 def test_others_run_while_requests_keep_coming() -> None:
     passes = 0
 
