@@ -134,11 +134,11 @@ class TraceWriter:
 
     def _is_named(self, records: Records) -> npt.NDArray[np.bool_]:
         """Which records name a path and a stream that are known: the others would make a segment unreadable."""
-        paths, place = np.unique(records["path"], return_inverse=True)
-        streams, stream_place = np.unique(records["stream"], return_inverse=True)
-        has_path = np.array([self._lineage(path) is not None for path in paths.tolist()], np.bool_)
-        has_stream = np.array([self._streams.get(stream) is not None for stream in streams.tolist()], np.bool_)
-        is_named = has_path[place] & has_stream[stream_place] if len(records) else np.zeros(0, np.bool_)
+        of_path, of_stream = records["path"].tolist(), records["stream"].tolist()
+        paths = {path for path in set(of_path) if self._lineage(path) is not None}
+        streams = {stream for stream in set(of_stream) if self._streams.get(stream) is not None}
+        known = (path in paths and stream in streams for path, stream in zip(of_path, of_stream, strict=True))
+        is_named = np.fromiter(known, np.bool_, len(records))
         self.dropped_records += len(records) - int(is_named.sum())
         return is_named
 
@@ -180,13 +180,13 @@ class TraceWriter:
 
     def _chunk(self, records: Records) -> bytes:
         new_paths: dict[int, tuple[int, bytes]] = {}
-        for number in np.unique(records["path"]).tolist():
+        for number in sorted(set(records["path"].tolist())):
             if number not in self._named_paths and number not in new_paths:
                 for path, parent, name in reversed(self._lineage(number) or ()):
                     if path not in self._named_paths:
                         new_paths[path] = (parent, name)
         self._new_paths = new_paths
-        streams = {number: self._streams.get(number) for number in np.unique(records["stream"]).tolist()}
+        streams = {number: self._streams.get(number) for number in sorted(set(records["stream"].tolist()))}
         self._new_streams = {n: s for n, s in streams.items() if s is not None and n not in self._named_streams}
         raw = msgpack.packb(
             [
