@@ -27,6 +27,7 @@ from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key, data_bytes
 from llmfs.inodes import Inode
 from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.rules import ORDINARY, Treatment
 from llmfs.source import Source
 from llmfs.workers import Workers
 from predictor.events import Tier
@@ -43,11 +44,12 @@ PREFETCH_FLIGHTS = 8
 class Flight:
     """Pages [first, stop) of a file, on their way from the source."""
 
-    __slots__ = ("data", "done", "error", "first", "generator", "stop", "was_joined")
+    __slots__ = ("data", "done", "error", "first", "generator", "group", "stop", "was_joined")
 
-    def __init__(self, first: int, stop: int, generator: str | None) -> None:
+    def __init__(self, first: int, stop: int, generator: str | None, group: int) -> None:
         self.first = first
         self.stop = stop
+        self.group = group
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
         self.done = trio.Event()
@@ -64,12 +66,12 @@ class Content:
         cache: BlockCache,
         nursery: trio.Nursery,
         on_fetched: Callable[[Inode, str | None, int, int], None],
-        on_used: Callable[[Inode, str, bool, int, int], None],
+        on_used: Callable[[Inode, str, bool, int, int, bool], None],
         is_bypassed: Callable[[], bool] = lambda: False,
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
-        it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes)` of each such block that a program
-        used.
+        it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes, is_heard)` of each such block that
+        a program used; where that is not heard of, nothing else may be fetched for it.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
         """
@@ -85,9 +87,18 @@ class Content:
         self.bytes_in_flight = 0
 
     async def read(
-        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
+        self,
+        inode: Inode,
+        offset: int,
+        length: int,
+        is_sequential: bool,
+        workers: Workers,
+        reader: Treatment = ORDINARY,
     ) -> tuple[bytes | bytearray, Tier]:
-        """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
+        """The bytes of the range that lie within the file, and who had them. Raises OSError of the source.
+
+        `reader`: how its program is treated, which may have a share of the cache, or not be heard of.
+        """
         stop = min(offset + length, inode.attributes.size)
         if offset >= stop:
             return b"", Tier.CACHE
@@ -95,14 +106,12 @@ class Content:
             return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
         index = offset // BLOCK_BYTES
         if (stop - 1) // BLOCK_BYTES == index:  # the common case, without a list
-            piece = self._cached(inode, index, offset, stop)
+            piece = self._cached(inode, index, offset, stop, reader)
             if piece is not None:
                 return piece, Tier.CACHE
-        return await self._assemble(inode, offset, stop, is_sequential, workers)
+        return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
 
-    async def read_bypassing(
-        self, inode: Inode, offset: int, length: int, workers: Workers
-    ) -> tuple[bytes | bytearray, Tier]:
+    async def read_bypassing(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
         """As `read`, and the cache is left as it was: what it has is served, what it lacks is not kept."""
         stop = min(offset + length, inode.attributes.size)
         parts = []
@@ -111,9 +120,9 @@ class Content:
             block = self._cache.look(block_key(inode.id, inode.generation, index))
             piece = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
             if piece is None:
-                return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
+                return await self._read_past_cache(inode, offset, stop - offset, workers)
             parts.append(piece)
-        return b"".join(parts), Tier.CACHE
+        return b"".join(parts)
 
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
         """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
@@ -129,7 +138,10 @@ class Content:
         ]
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
-            flights = [self._register(inode, *piece, generator) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            flights = [
+                self._register(inode, *piece, generator, inode.treatment.group)
+                for piece in pieces[at : at + PREFETCH_FLIGHTS]
+            ]
             generation = inode.generation
             for flight in flights[1:]:
                 self._nursery.start_soon(self._fly, inode, generation, flight, workers)
@@ -174,7 +186,7 @@ class Content:
 
     # --- looking in the cache
 
-    def _cached(self, inode: Inode, index: int, start: int, stop: int) -> bytes | None:
+    def _cached(self, inode: Inode, index: int, start: int, stop: int, reader: Treatment) -> bytes | None:
         """The byte range of the file, which lies within block `index`, from the cache."""
         key = block_key(inode.id, inode.generation, index)
         block = self._cache.get(key)
@@ -183,9 +195,9 @@ class Content:
         base = index * BLOCK_BYTES
         piece = block.cut(start - base, stop - base)
         if piece is not None:
-            generator = self._cache.use(key, inode.group)
+            generator = self._cache.use(key, reader.group)
             if generator is not None:
-                self._on_used(inode, generator, False, base, len(block.data))
+                self._on_used(inode, generator, False, base, len(block.data), reader.is_prefetched)
         return piece
 
     def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
@@ -217,7 +229,7 @@ class Content:
     # --- going to the source
 
     async def _assemble(
-        self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers
+        self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers, reader: Treatment
     ) -> tuple[bytes, Tier]:
         """Launch what is missing, wait, and put the pieces together."""
         first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
@@ -225,11 +237,11 @@ class Content:
         for flight in joined:
             flight.was_joined = True
         launched = [
-            self._register(inode, *self._widened(inode, first, last, is_sequential), None)
+            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader.group)
             for first, last in self._missing(inode, first_page, stop_page)
         ]
         # Blocks can be evicted while we wait: hold on to what is there now.
-        pieces = self._pieces(inode, offset, stop)
+        pieces = self._pieces(inode, offset, stop, reader)
         generation = inode.generation
         for flight in launched[1:]:
             self._nursery.start_soon(self._fly, inode, generation, flight, workers)
@@ -243,7 +255,7 @@ class Content:
                     raise flight.error
                 return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
             if flight.data is None:
-                return await self._assemble(inode, offset, stop, is_sequential, workers)
+                return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
         tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
         parts = []
         for start, end, piece in pieces:
@@ -253,18 +265,18 @@ class Content:
                 break  # the file has shrunk: what the cache has of it further on is of the past
         return b"".join(parts), tier
 
-    def _pieces(self, inode: Inode, offset: int, stop: int) -> list[tuple[int, int, bytes | None]]:
+    def _pieces(self, inode: Inode, offset: int, stop: int, reader: Treatment) -> list[tuple[int, int, bytes | None]]:
         """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
         pieces: list[tuple[int, int, bytes | None]] = []
         start = offset
         while start < stop:
             index = start // BLOCK_BYTES
             end = min((index + 1) * BLOCK_BYTES, stop)
-            piece = self._cached(inode, index, start, end)
+            piece = self._cached(inode, index, start, end, reader)
             if piece is None:
                 while start < end:
                     page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
-                    pieces.append((start, page_end, self._cached(inode, index, start, page_end)))
+                    pieces.append((start, page_end, self._cached(inode, index, start, page_end, reader)))
                     start = page_end
             else:
                 pieces.append((start, end, piece))
@@ -286,9 +298,9 @@ class Content:
                 return run_first, run_stop
         return first, stop
 
-    def _register(self, inode: Inode, first: int, stop: int, generator: str | None) -> Flight:
+    def _register(self, inode: Inode, first: int, stop: int, generator: str | None, group: int) -> Flight:
         """A flight that others can join; `_fly` has to follow."""
-        flight = Flight(first, stop, generator)
+        flight = Flight(first, stop, generator, group)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
@@ -325,10 +337,10 @@ class Content:
             generator = flight.generator
             self._on_fetched(inode, generator, page * PAGE_BYTES, len(data))
             if generator is not None and flight.was_joined:
-                self._on_used(inode, generator, True, page * PAGE_BYTES, len(data))
+                self._on_used(inode, generator, True, page * PAGE_BYTES, len(data), True)
                 generator = None
             key = block_key(inode.id, inode.generation, index)
-            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, inode.group)
+            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, flight.group)
             page = block_stop
 
     def _retire(self, inode_id: int, generation: int, flight: Flight) -> None:

@@ -67,6 +67,10 @@ TOGETHER = 8
 LOOKS_WEIGHT = 1 / 16
 """Of one look in how long looks last of late."""
 
+UNCOUNTED = ""
+"""In place of who has something looked at ahead of its use: a program that a policy keeps out of prefetching. What was
+fetched ahead answers it as well, and counts as not used yet."""
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 
@@ -80,7 +84,7 @@ class Flight:
         self.result: Any = None
         self.error: BaseException | None = None
         self.is_given_up = False  # its program was killed while it waited: nobody's answer
-        self.generator = generator  # None: a program asked for it
+        self.generator = generator  # None or UNCOUNTED: a program asked for it
         self.was_joined = False
 
 
@@ -139,7 +143,10 @@ class Metadata:
     async def lookup(
         self, directory: Inode, name: bytes, workers: Workers, generator: str | None = None
     ) -> tuple[Inode | None, Tier]:
-        """The inode of a name, None where the name is absent. Raises OSError."""
+        """The inode of a name, None where the name is absent. Raises OSError.
+
+        `generator`, here and below: who has it looked at ahead of its use; None where a program asks, or UNCOUNTED.
+        """
         known = self.known(directory, name) or self._listed_look(directory, name, generator)
         if known is not None:
             if known is ABSENT and generator is None and directory.listing is not None:
@@ -152,7 +159,7 @@ class Metadata:
             if known is not None:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
         try:
-            if workers.is_inline and generator is None:  # nothing to share: it is answered before anybody could join
+            if workers.is_inline and not generator:  # nothing to share: it is answered before anybody could join
                 return await self._ask_name(directory, name, workers), Tier.SOURCE
             return await self._single_flight(
                 ("name", directory.id, name),
@@ -442,13 +449,15 @@ class Metadata:
         """Whether the listing is of the state that the directory was last seen in, without a change of ours since."""
         return directory.listing is listing and listing.generation == directory.generation
 
-    def listed(self, directory: Inode, listed: ListedName, is_current: bool) -> Inode | None:
+    def listed(
+        self, directory: Inode, listed: ListedName, is_current: bool, generator: str | None = None
+    ) -> Inode | None:
         """The inode of a listed name without asking the source, perhaps with attributes that may not be believed.
 
         None where even the type is not known, so that it has to be looked up; and where the listing is not current and
         the name was found absent, perhaps since.
         """
-        if (looked_at := self._listed_look(directory, listed.name, None)) is not None:
+        if (looked_at := self._listed_look(directory, listed.name, generator)) is not None:
             return looked_at
         entry = self._entry(directory, listed.name)
         if entry is not None and entry.inode_id == ABSENT_ID and not is_current:
@@ -563,7 +572,7 @@ class Metadata:
     ) -> tuple[Any, Tier]:
         flight = self._flights.get(key)
         if flight is not None and not self._is_strict:  # its look may be older than this request
-            if flight.generator is not None and generator is None and not flight.was_joined:
+            if flight.generator and generator is None and not flight.was_joined:
                 flight.was_joined = True
                 self._on_prefetched(_KINDS[key[0]], flight.generator, True)
             await flight.done.wait()
@@ -571,7 +580,7 @@ class Metadata:
                 return await self._single_flight(key, generator, ask)
             if flight.error is None:
                 return flight.result, Tier.JOINED
-            if generator is not None or flight.generator is None:
+            if generator or not flight.generator:
                 raise flight.error
             return await self._single_flight(key, generator, ask)
         flight = self._flights[key] = Flight(generator)
@@ -587,7 +596,7 @@ class Metadata:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             flight.done.set()
-        if generator is not None:
+        if generator:
             self._on_prefetched(_KINDS[key[0]], generator, False)
             found = self.inodes.get(key[1]) if key[0] == "attributes" else flight.result
             if isinstance(found, Inode | Listing) and not flight.was_joined:

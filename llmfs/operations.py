@@ -27,11 +27,11 @@ from llmfs.identity import Caller
 from llmfs.inodes import FOREIGN, Inode, Listing
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
-from llmfs.metadata import Metadata
+from llmfs.metadata import UNCOUNTED, Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
 from llmfs.policy.regions import Regions
-from llmfs.policy.rules import Treatment
+from llmfs.policy.rules import Tally, Treatment
 from llmfs.push import Pusher
 from llmfs.recorder import Recorder
 from llmfs.source import Source
@@ -178,12 +178,12 @@ class Operations(pyfuse3.Operations):
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         started_s = time.perf_counter()
         directory = self._metadata.inode(parent_inode)
-        inode, tier = await self._metadata.lookup(directory, name, self._demand)
-        self._metrics.metadata[tier].inc()
-        stream = self._stream(ctx, directory, name)
+        stream, treatment = self._who(ctx, directory, name)
+        inode, tier = await self._metadata.lookup(directory, name, self._demand, None if stream else UNCOUNTED)
+        counted = self._counted(treatment, tier)
         path = self._recorder.child_of(directory, name) if stream else 0
         if inode is None:
-            self._tier = tier
+            self._tier = counted
             if stream:
                 self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
                 self._rules.absent(directory, tier)
@@ -193,8 +193,8 @@ class Operations(pyfuse3.Operations):
         if stream:
             self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, attributes.size, attributes.mode)
             self._rules.looked_up(directory, name, inode, tier)
-        self._metadata_used(inode, tier)
-        self._tier = tier
+            self._metadata_used(inode, tier)
+        self._tier = counted
         entry = self._entry(inode)
         entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
         return entry
@@ -208,19 +208,19 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         started_s = time.perf_counter()
         node = self._metadata.inode(inode)
+        stream, treatment = self._who(ctx, node)
         if node is self._metadata.root:
             tier = await self._look_at_root()
         else:
-            _, tier = await self._metadata.attributes(node, self._demand)
+            _, tier = await self._metadata.attributes(node, self._demand, None if stream else UNCOUNTED)
             await self._pusher.settle_past(node)
-        self._metrics.metadata[tier].inc()
-        if stream := self._stream(ctx, node):
+        if stream:
             path = self._recorder.path_of(node)
             self._recorder.record(Op.GETATTR, tier, path, stream, started_s, node.attributes.size)
             if node.place is not None:
                 self._rules.looked_up(*node.place, node, tier)
-        self._metadata_used(node, tier)
-        self._tier = tier
+            self._metadata_used(node, tier)
+        self._tier = self._counted(treatment, tier)
         return self._attributes(node)
 
     async def _look_at_root(self) -> Tier:
@@ -274,10 +274,11 @@ class Operations(pyfuse3.Operations):
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
         started_s = time.perf_counter()
         node = self._metadata.inode(inode)
-        target, tier = await self._metadata.target(node, self._demand)
-        self._metrics.metadata[tier].inc()
-        self._note(Op.READLINK, node, ctx, started_s, tier)
-        self._tier = tier
+        stream, treatment = self._who(ctx, node)
+        target, tier = await self._metadata.target(node, self._demand, None if stream else UNCOUNTED)
+        if stream:
+            self._recorder.record(Op.READLINK, tier, self._recorder.path_of(node), stream, started_s)
+        self._tier = self._counted(treatment, tier)
         return target
 
     @answers("access")
@@ -380,10 +381,10 @@ class Operations(pyfuse3.Operations):
         is_writing = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
         if is_writing and self._is_read_only:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        _, tier = await self._metadata.attributes(node, self._demand)
-        self._metrics.metadata[tier].inc()
-        self._metadata_used(node, tier)
         handle = self._opened(node, ctx)
+        _, tier = await self._metadata.attributes(node, self._demand, None if handle.stream else UNCOUNTED)
+        if handle.stream:
+            self._metadata_used(node, tier)
         if is_writing:
             await self._open_for_writing(handle, flags, ctx)
         else:
@@ -402,7 +403,7 @@ class Operations(pyfuse3.Operations):
                 node.attributes.size,
                 flags=FLAG_WRITE if is_writing else 0,
             )
-        self._tier = tier
+        self._tier = self._counted(handle.treatment, tier)
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
     async def _open_for_writing(self, handle: Handle, flags: int, ctx: RequestContext) -> None:
@@ -450,17 +451,20 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         node = handle.inode
-        is_sequential = self._rules.read(handle, off, size, handle.treatment.is_prefetched)
-        if handle.treatment.is_bypassing:
-            data, tier = await self._content.read_bypassing(node, off, size, self._demand)
+        treatment = handle.treatment
+        is_sequential = self._rules.read(handle, off, size, treatment.is_prefetched)
+        if treatment.is_bypassing:
+            data, tier = await self._content.read_bypassing(node, off, size, self._demand), Tier.NONE
         else:
-            data, tier = await self._content.read(node, off, size, is_sequential, self._demand)
-        self._metrics.reads[tier].inc()
-        self._metrics.read_bytes[tier].inc(len(data))
-        if tier is Tier.CACHE and not handle.treatment.is_bypassing:
-            node.hits += 1
-            if handle.fd is None and not handle.is_direct:
-                self._pusher.hit(node, off, len(data))
+            data, tier = await self._content.read(node, off, size, is_sequential, self._demand, treatment)
+            self._metrics.reads[tier].inc()
+            self._metrics.read_bytes[tier].inc(len(data))
+            if tier is Tier.CACHE:
+                node.hits += 1
+                if handle.fd is None and not handle.is_direct:
+                    self._pusher.hit(node, off, len(data))
+        if treatment.tally is not None:
+            self._follow(treatment.tally, len(data))
         if handle.stream:
             self._rules.was_read(handle, off, tier, data)
             self._recorder.record(Op.READ, tier, self._recorder.path_of(node), handle.stream, started_s, off, len(data))
@@ -562,17 +566,18 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         directory = handle.inode
-        tier = Tier.CACHE  # the handle has the listing
+        asker = None if handle.stream else UNCOUNTED
+        tier = Tier.NONE if handle.treatment.is_bypassing else Tier.CACHE  # the handle has the listing
         if start_id == 0 or handle.listing is None:
-            handle.listing, tier = await self._metadata.listing(directory, self._demand)
-            self._metrics.metadata[tier].inc()
-            if tier is Tier.CACHE:
-                self._metadata.listing_used(directory, handle.listing)
+            handle.listing, found_in = await self._metadata.listing(directory, self._demand, asker)
+            tier = self._counted(handle.treatment, found_in)
             if handle.stream:
+                if tier is Tier.CACHE:
+                    self._metadata.listing_used(directory, handle.listing)
                 path = self._recorder.path_of(directory)
                 self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
                 self._rules.listed(directory)
-            self._xattrs.listed(directory, handle.pid)
+                self._xattrs.listed(directory, handle.pid)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory
@@ -586,9 +591,11 @@ class Operations(pyfuse3.Operations):
         while position - 2 < len(names):
             listed = names[position - 2]
             position += 1
-            child = self._metadata.listed(directory, listed, is_current)
+            child = self._metadata.listed(directory, listed, is_current, asker)
             if child is None:
-                child, tier = await self._metadata.lookup(directory, listed.name, self._demand)
+                child, found_in = await self._metadata.lookup(directory, listed.name, self._demand, asker)
+                if not handle.treatment.is_bypassing:
+                    tier = found_in
                 if child is None:
                     continue  # it went since we listed
             await self._pusher.settle_past(child)
@@ -621,7 +628,7 @@ class Operations(pyfuse3.Operations):
             return b"%d" % await self._cached_bytes(node)
         if name == HITS_XATTR:
             return b"%d" % node.hits
-        return await self._xattrs.get(node, name, _caller(ctx))
+        return await self._xattrs.get(node, name, _caller(ctx), may_look_ahead=bool(self._stream(ctx, node)))
 
     @answers("listxattr")
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -659,17 +666,21 @@ class Operations(pyfuse3.Operations):
     def _treatment(self, stream: int, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> Treatment:
         return self._treatments.of(stream, ctx.pid, ctx.uid, lambda: shown_path(inode, name))
 
-    def _stream(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> int:
-        """The stream of a request about an inode, or a name in it, where it is to be heard of."""
+    def _who(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> tuple[int, Treatment]:
+        """The stream of a request about an inode, or a name in it, where it is to be heard of; what is done with it."""
         stream = self._recorder.stream_of(ctx.pid)
-        return stream if self._treatment(stream, ctx, inode, name).is_prefetched else UNHEARD
+        treatment = self._treatment(stream, ctx, inode, name)
+        return stream if treatment.is_prefetched else UNHEARD, treatment
+
+    def _stream(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> int:
+        return self._who(ctx, inode, name)[0]
 
     def _opened(self, inode: Inode, ctx: RequestContext) -> Handle:
         """A handle, with what is done about its accesses, whoever makes them."""
         stream = self._recorder.stream_of(ctx.pid)
         treatment = self._treatment(stream, ctx, inode)
-        if not treatment.is_bypassing:
-            inode.group = treatment.group
+        if treatment.is_prefetched:
+            inode.treatment = treatment
         return Handle(inode, stream if treatment.is_prefetched else UNHEARD, ctx.pid, treatment)
 
     def _handle(self, handle: Handle) -> int:
@@ -682,6 +693,22 @@ class Operations(pyfuse3.Operations):
     def _note(self, op: Op, inode: Inode, ctx: RequestContext, started_s: float, tier: Tier = Tier.NONE) -> None:
         if stream := self._stream(ctx, inode):
             self._recorder.record(op, tier, self._recorder.path_of(inode), stream, started_s)
+
+    def _counted(self, treatment: Treatment, tier: Tier) -> Tier:
+        """Count an answer about names. Returns the tier that its time counts for: none where it bypasses the cache."""
+        if treatment.tally is not None:
+            self._follow(treatment.tally)
+            if treatment.is_bypassing:
+                return Tier.NONE
+        self._metrics.metadata[tier].inc()
+        return tier
+
+    def _follow(self, tally: Tally, read_bytes: int = 0) -> None:
+        """A request was answered as a rule says."""
+        tally.requests += 1
+        tally.read_bytes += read_bytes
+        self._metrics.policy_requests[tally.rule.do].inc()
+        self._metrics.policy_read_bytes[tally.rule.do].inc(read_bytes)
 
     def _metadata_used(self, inode: Inode, tier: Tier) -> None:
         generator = inode.prefetched_by
