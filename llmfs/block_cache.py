@@ -94,6 +94,10 @@ class BlockCache:
         """What each group may take of the cache, from group 1 on. What is there joins one when it is used again."""
         self._shares = Shares(shares)
 
+    def share_bytes(self, group: int) -> int:
+        """Bytes that count for a group."""
+        return self._shares.used_bytes(group)
+
     def resident(self, key: bytes) -> Resident | None:
         """What the policy knows of a block; None where it is not there, or its key was not read yet."""
         return self._policy.get(key)

@@ -27,6 +27,7 @@ from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key, data_bytes
 from llmfs.inodes import Inode
 from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.rules import ORDINARY, Treatment
 from llmfs.source import Source
 from llmfs.workers import Workers
 from predictor.events import Tier
@@ -43,11 +44,12 @@ PREFETCH_FLIGHTS = 8
 class Flight:
     """Pages [first, stop) of a file, on their way from the source."""
 
-    __slots__ = ("data", "done", "error", "first", "generator", "stop", "was_joined")
+    __slots__ = ("data", "done", "error", "first", "generator", "group", "stop", "was_joined")
 
-    def __init__(self, first: int, stop: int, generator: str | None) -> None:
+    def __init__(self, first: int, stop: int, generator: str | None, group: int) -> None:
         self.first = first
         self.stop = stop
+        self.group = group
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
         self.done = trio.Event()
@@ -64,13 +66,13 @@ class Content:
         cache: BlockCache,
         nursery: trio.Nursery,
         on_fetched: Callable[[Inode, str | None, int, int], None],
-        on_used: Callable[[Inode, str, bool, int, int], None],
+        on_used: Callable[[Inode, str, bool, int, int, bool], None],
         is_bypassed: Callable[[], bool] = lambda: False,
         afterwards: Callable[..., None] = lambda call, *arguments: call(*arguments),
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
-        it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes)` of each such block that a program
-        used.
+        it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes, is_heard)` of each such block that
+        a program used; where that is not heard of, nothing else may be fetched for it.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
         `afterwards(call, *arguments)` makes a call when the request is answered that is being answered.
@@ -87,8 +89,11 @@ class Content:
         self._salt = os.urandom(8)
         self.bytes_in_flight = 0
 
-    def at_once(self, inode: Inode, offset: int, length: int) -> bytes | None:
-        """The bytes of the range that lie within the file if the cache has them all, for a program; else None."""
+    def at_once(self, inode: Inode, offset: int, length: int, reader: Treatment = ORDINARY) -> bytes | None:
+        """The bytes of the range that lie within the file if the cache has them all, for a program; else None.
+
+        `reader`: how the program is treated, which may have a share of the cache, or not be heard of.
+        """
         stop = min(offset + length, inode.attributes.size)
         if offset >= stop:
             return b""
@@ -103,30 +108,40 @@ class Content:
             if part is None:
                 return None
             parts.append(part)
-        self._afterwards(self._used, inode, inode.generation, first, last)
+        self._afterwards(self._used, inode, inode.generation, first, last, reader)
         return parts[0] if first == last else b"".join(parts)
 
     async def read(
-        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
+        self,
+        inode: Inode,
+        offset: int,
+        length: int,
+        is_sequential: bool,
+        workers: Workers,
+        reader: Treatment = ORDINARY,
     ) -> tuple[bytes | bytearray, Tier]:
         """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
-        data = self.at_once(inode, offset, length)
+        data = self.at_once(inode, offset, length, reader)
         if data is not None:
             return data, Tier.CACHE
-        return await self.complete(inode, offset, length, is_sequential, workers)
+        return await self.complete(inode, offset, length, is_sequential, workers, reader)
 
     async def complete(
-        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers
+        self,
+        inode: Inode,
+        offset: int,
+        length: int,
+        is_sequential: bool,
+        workers: Workers,
+        reader: Treatment = ORDINARY,
     ) -> tuple[bytes | bytearray, Tier]:
         """As `read`, of a range that is not all there at once."""
         stop = min(offset + length, inode.attributes.size)
         if self._is_bypassed():
             return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
-        return await self._assemble(inode, offset, stop, is_sequential, workers)
+        return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
 
-    async def read_bypassing(
-        self, inode: Inode, offset: int, length: int, workers: Workers
-    ) -> tuple[bytes | bytearray, Tier]:
+    async def read_bypassing(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
         """As `read`, and the cache is left as it was: what it has is served, what it lacks is not kept."""
         stop = min(offset + length, inode.attributes.size)
         parts = []
@@ -135,9 +150,9 @@ class Content:
             block = self._cache.look(block_key(inode.id, inode.generation, index))
             piece = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
             if piece is None:
-                return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
+                return await self._read_past_cache(inode, offset, stop - offset, workers)
             parts.append(piece)
-        return b"".join(parts), Tier.CACHE
+        return b"".join(parts)
 
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
         """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
@@ -153,7 +168,10 @@ class Content:
         ]
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
-            flights = [self._register(inode, *piece, generator) for piece in pieces[at : at + PREFETCH_FLIGHTS]]
+            flights = [
+                self._register(inode, *piece, generator, inode.treatment.group)
+                for piece in pieces[at : at + PREFETCH_FLIGHTS]
+            ]
             generation = inode.generation
             for flight in flights[1:]:
                 self._nursery.start_soon(self._fly, inode, generation, flight, workers)
@@ -198,14 +216,15 @@ class Content:
 
     # --- looking in the cache
 
-    def _used(self, inode: Inode, generation: int, first: int, last: int) -> None:
+    def _used(self, inode: Inode, generation: int, first: int, last: int, reader: Treatment) -> None:
         """A program was given something of the blocks first to last, of that state of the file."""
         for index in range(first, last + 1):
             key = block_key(inode.id, generation, index)
-            generator = self._cache.use(key, inode.group)
+            generator = self._cache.use(key, reader.group)
             if generator is not None:
                 block = self._cache.get(key)
-                self._on_used(inode, generator, False, index * BLOCK_BYTES, len(block.data) if block else 0)
+                size_bytes = len(block.data) if block is not None else 0
+                self._on_used(inode, generator, False, index * BLOCK_BYTES, size_bytes, reader.is_prefetched)
 
     def _missing(self, inode: Inode, first_page: int, stop_page: int) -> list[tuple[int, int]]:
         """The ranges of pages of [first_page, stop_page) that are neither in the cache nor in flight."""
@@ -224,16 +243,16 @@ class Content:
     # --- going to the source
 
     async def _assemble(
-        self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers
+        self, inode: Inode, offset: int, stop: int, is_sequential: bool, workers: Workers, reader: Treatment
     ) -> tuple[bytes, Tier]:
         """Launch what is missing, wait, and put the pieces together."""
-        pieces = self._pieces(inode, offset, stop)  # held on to: blocks can be evicted while we wait
+        pieces = self._pieces(inode, offset, stop, reader)  # held on to: blocks can be evicted while we wait
         gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
         joined = self._flights_over(inode, gaps[0][0], gaps[-1][1]) if gaps else []
         for flight in joined:
             flight.was_joined = True
         launched = [
-            self._register(inode, *self._widened(inode, first, last, is_sequential), None)
+            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader.group)
             for gap in gaps
             for first, last in _not_on(joined, *gap)
         ]
@@ -251,7 +270,7 @@ class Content:
                     raise flight.error
                 return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
             if flight.data is None:
-                return await self._assemble(inode, offset, stop, is_sequential, workers)
+                return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
         tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
         parts: list[bytes] = []
         for start, end, piece in pieces:
@@ -261,7 +280,7 @@ class Content:
                 break  # the file has shrunk: what the cache has of it further on is of the past
         return b"".join(parts), tier
 
-    def _pieces(self, inode: Inode, offset: int, stop: int) -> list[tuple[int, int, bytes | None]]:
+    def _pieces(self, inode: Inode, offset: int, stop: int, reader: Treatment) -> list[tuple[int, int, bytes | None]]:
         """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
         pieces: list[tuple[int, int, bytes | None]] = []
 
@@ -281,7 +300,7 @@ class Content:
             piece = block.cut(start - base, end - base)
             if piece is not None:
                 pieces.append((start, end, piece))
-                self._afterwards(self._used, inode, inode.generation, index, index)
+                self._afterwards(self._used, inode, inode.generation, index, index, reader)
                 continue
             while start < end:
                 page_end = min((start // PAGE_BYTES + 1) * PAGE_BYTES, end)
@@ -310,9 +329,9 @@ class Content:
                 return run_first, run_stop
         return first, stop
 
-    def _register(self, inode: Inode, first: int, stop: int, generator: str | None) -> Flight:
+    def _register(self, inode: Inode, first: int, stop: int, generator: str | None, group: int) -> Flight:
         """A flight that others can join; `_fly` has to follow."""
-        flight = Flight(first, stop, generator)
+        flight = Flight(first, stop, generator, group)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
@@ -360,10 +379,10 @@ class Content:
             generator = flight.generator
             self._on_fetched(inode, generator, page * PAGE_BYTES, len(data))
             if generator is not None and flight.was_joined:
-                self._on_used(inode, generator, True, page * PAGE_BYTES, len(data))
+                self._on_used(inode, generator, True, page * PAGE_BYTES, len(data), True)
                 generator = None
             key = block_key(inode.id, inode.generation, index)
-            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, inode.group)
+            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, flight.group)
             page = block_stop
 
     def _retire(self, inode_id: int, generation: int, flight: Flight) -> None:

@@ -107,11 +107,12 @@ def explain(
     reuse_score: float | None,
     decisions: Sequence[Decision],
     accesses: Sequence[dict[str, Any]],
+    policies: Sequence[dict[str, Any]],
     now_s: float,
 ) -> dict[str, Any]:
     """All that is known of a file, as JSON can hold it. Names that are no UTF-8 have their bytes escaped.
 
-    `expected` is what was planned last, where the file was not used since.
+    `expected` is what was planned last, where the file was not used since. `policies` are the rules that hold for it.
     """
     planned = next((each for each in reversed(decisions) if each.what is What.PLANNED), None)
     used_ago_s = min((access["ago_s"] for access in accesses), default=float("inf"))
@@ -125,6 +126,7 @@ def explain(
         "expected": _decision(planned, now_s) if planned is not None and is_expected else None,
         "decisions": [_decision(each, now_s) for each in reversed(decisions)],
         "accesses": list(accesses),
+        "policies": list(policies),
     }
 
 

@@ -103,7 +103,6 @@ class Inode:
         "checked_ns",
         "children",
         "generation",
-        "group",
         "handles",
         "hits",
         "id",
@@ -144,9 +143,8 @@ class Inode:
         self.hits = 0  # reads that the cache answered
         self.absent_xattrs: dict[bytes, int] | None = None  # xattrs.py: names, and when they were not there
         self.lacking_xattrs: tuple[int, int] | None = None  # in which generation, which it has not got (bits)
-        self.treatment: Treatment = ORDINARY  # by rules that ask for its path alone (treatments.py)
+        self.treatment: Treatment = ORDINARY  # when it is fetched ahead (treatments.py)
         self.is_immutable = False  # likewise: it never changes
-        self.group = 0  # the share of the cache that it counts for: as it was last opened (policy/shares.py)
         self.is_unlinked = False  # reachable through descriptors only
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used

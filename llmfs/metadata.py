@@ -67,6 +67,10 @@ TOGETHER = 8
 LOOKS_WEIGHT = 1 / 16
 """Of one look in how long looks last of late."""
 
+UNCOUNTED = ""
+"""In place of who has something looked at ahead of its use: a program that a policy keeps out of prefetching. What was
+fetched ahead answers it as well, and counts as not used yet."""
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 
@@ -80,7 +84,7 @@ class Flight:
         self.result: Any = None
         self.error: BaseException | None = None
         self.is_given_up = False  # its program was killed while it waited: nobody's answer
-        self.generator = generator  # None: a program asked for it
+        self.generator = generator  # None or UNCOUNTED: a program asked for it
         self.was_joined = False
 
 
@@ -136,14 +140,22 @@ class Metadata:
 
     # --- asking
 
+    def lookup_at_once(self, directory: Inode, name: bytes, generator: str | None = None) -> "Inode | _Absent | None":
+        """What a name stands for: its inode, or ABSENT; None where the source has to be asked.
+
+        `generator`, here and below: who has it looked at ahead of its use; None where a program asks, or UNCOUNTED.
+        """
+        known = self.known(directory, name) or self._listed_look(directory, name, generator)
+        if known is ABSENT and generator is None and directory.listing is not None:
+            self.listing_used(directory, directory.listing)
+        return known
+
     async def lookup(
         self, directory: Inode, name: bytes, workers: Workers, generator: str | None = None
     ) -> tuple[Inode | None, Tier]:
         """The inode of a name, None where the name is absent. Raises OSError."""
-        known = self.known(directory, name) or self._listed_look(directory, name, generator)
+        known = self.lookup_at_once(directory, name, generator)
         if known is not None:
-            if known is ABSENT and generator is None and directory.listing is not None:
-                self.listing_used(directory, directory.listing)
             return (None if known is ABSENT else known), Tier.CACHE  # type: ignore[return-value]
         if self._directory_would_tell(directory, name):
             # One stat of the directory, shared by all who ask for absent names in it.
@@ -152,7 +164,7 @@ class Metadata:
             if known is not None:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
         try:
-            if workers.is_inline and generator is None:  # nothing to share: it is answered before anybody could join
+            if workers.is_inline and not generator:  # nothing to share: it is answered before anybody could join
                 return await self._ask_name(directory, name, workers), Tier.SOURCE
             return await self._single_flight(
                 ("name", directory.id, name),
@@ -180,11 +192,15 @@ class Metadata:
             inode = child
         return inode
 
+    def has_attributes(self, inode: Inode, generator: str | None = None) -> bool:
+        """Whether the inode's attributes may be believed now, or are once its directory's listing was looked at."""
+        return self.is_fresh(inode) or (
+            inode.place is not None and not inode.is_unlinked and self._listed_look(*inode.place, generator) is inode
+        )
+
     async def attributes(self, inode: Inode, workers: Workers, generator: str | None = None) -> tuple[Attributes, Tier]:
         """Attributes that may be believed now. Raises OSError (ESTALE: the name is another file's now)."""
-        if self.is_fresh(inode) or (
-            inode.place is not None and not inode.is_unlinked and self._listed_look(*inode.place, generator) is inode
-        ):
+        if self.has_attributes(inode, generator):
             return inode.attributes, Tier.CACHE
         try:
             return await self._single_flight(
@@ -442,13 +458,15 @@ class Metadata:
         """Whether the listing is of the state that the directory was last seen in, without a change of ours since."""
         return directory.listing is listing and listing.generation == directory.generation
 
-    def listed(self, directory: Inode, listed: ListedName, is_current: bool) -> Inode | None:
+    def listed(
+        self, directory: Inode, listed: ListedName, is_current: bool, generator: str | None = None
+    ) -> Inode | None:
         """The inode of a listed name without asking the source, perhaps with attributes that may not be believed.
 
         None where even the type is not known, so that it has to be looked up; and where the listing is not current and
         the name was found absent, perhaps since.
         """
-        if (looked_at := self._listed_look(directory, listed.name, None)) is not None:
+        if (looked_at := self._listed_look(directory, listed.name, generator)) is not None:
             return looked_at
         entry = self._entry(directory, listed.name)
         if entry is not None and entry.inode_id == ABSENT_ID and not is_current:
@@ -563,7 +581,7 @@ class Metadata:
     ) -> tuple[Any, Tier]:
         flight = self._flights.get(key)
         if flight is not None and not self._is_strict:  # its look may be older than this request
-            if flight.generator is not None and generator is None and not flight.was_joined:
+            if flight.generator and generator is None and not flight.was_joined:
                 flight.was_joined = True
                 self._on_prefetched(_KINDS[key[0]], flight.generator, True)
             await flight.done.wait()
@@ -571,7 +589,7 @@ class Metadata:
                 return await self._single_flight(key, generator, ask)
             if flight.error is None:
                 return flight.result, Tier.JOINED
-            if generator is not None or flight.generator is None:
+            if generator or not flight.generator:
                 raise flight.error
             return await self._single_flight(key, generator, ask)
         flight = self._flights[key] = Flight(generator)
@@ -587,7 +605,7 @@ class Metadata:
             if self._flights.get(key) is flight:
                 del self._flights[key]
             flight.done.set()
-        if generator is not None:
+        if generator:
             self._on_prefetched(_KINDS[key[0]], generator, False)
             found = self.inodes.get(key[1]) if key[0] == "attributes" else flight.result
             if isinstance(found, Inode | Listing) and not flight.was_joined:

@@ -42,7 +42,7 @@ from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.mentioned import Mentioned
 from llmfs.metadata import Metadata
-from llmfs.metrics import Metrics
+from llmfs.metrics import Metrics, ShareUse
 from llmfs.negotiation import negotiate
 from llmfs.patience import Patience
 from llmfs.pinning import Pinning
@@ -50,7 +50,7 @@ from llmfs.pins import Pins
 from llmfs.policy.eviction import Resident
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
-from llmfs.policy.rules import Do, Rule
+from llmfs.policy.rules import Do, Rule, described
 from llmfs.policy.speed import LOCAL_FILESYSTEMS, SourceSpeed
 from llmfs.predictor_link import PredictorLink
 from llmfs.prefetcher import Prefetcher
@@ -60,10 +60,10 @@ from llmfs.recording import Recordings
 from llmfs.records import RECORDS, TABLES, Records
 from llmfs.request_reader import afterwards, take_turns
 from llmfs.source import Source
-from llmfs.status import status_of
+from llmfs.status import as_fit, status_of
 from llmfs.store import Bounds, Store
 from llmfs.trace_log import TraceLog
-from llmfs.treatments import Treatments
+from llmfs.treatments import Treatments, shown_path
 from llmfs.upkeep import Upkeep
 from llmfs.web.address import remove_address, write_address
 from llmfs.web.figures import Figures
@@ -450,8 +450,10 @@ class Mount:
             log.warning("reloaded; takes another mount: policies that say immutable")
             policies = tuple(ours) + tuple(each for each in policies if each.do is not Do.IMMUTABLE)
         if policies != self._config.policies:
+            sharers = self.treatments.rules.sharers
             self.treatments.take(policies)
-            self.blocks.share_out(self.treatments.rules.shares)
+            if self.treatments.rules.sharers != sharers:
+                self.blocks.share_out(self.treatments.rules.shares)
             for inode in self.metadata.inodes:
                 self.treatments.judge(inode)
         self._config = dataclasses.replace(self._config, policies=policies)
@@ -474,6 +476,9 @@ class Mount:
         metrics.cache_disk_free_bytes.set_function(self._disk_free_bytes)
         metrics.cache_up["records"].set_function(lambda: not self._meta_store.is_down)
         metrics.cache_up["blocks"].set_function(lambda: not self._block_store.is_down)
+        metrics.shares = self._share_uses
+        metrics.pinned_files.set_function(lambda: self._pins.files)
+        metrics.pinned_bytes.set_function(lambda: self._pins.size_bytes)
         metrics.cache_bypassed.set_function(lambda: self.speed.is_fast)
         metrics.source_up.set_function(lambda: self.source.is_attached and metrics.is_source_reachable)
         metrics.source_stuck.set_function(lambda: self.demand.stuck + self.prefetch_workers.stuck)
@@ -527,7 +532,32 @@ class Mount:
             },
             "control": self._steering.described() if self._steering is not None else {},
             "pinned": self._pins.described(),
+            "policies": self._policies(),
         }
+
+    def _policies(self) -> list[dict[str, Any]]:
+        """Each rule, what was answered as it says since it was taken up, and what it holds of its share."""
+        shares = {
+            use.rule: {"used_bytes": use.used_bytes, "limit_bytes": use.limit_bytes} for use in self._share_uses()
+        }
+        return as_fit(
+            described(tally)
+            | {"requests": tally.requests, "read_bytes": tally.read_bytes}
+            | shares.get(tally.number, {})
+            for tally in self.treatments.rules.tallies
+        )
+
+    def _share_uses(self) -> list[ShareUse]:
+        shares = self.treatments.rules.shares
+        return [
+            ShareUse(
+                tally.number,
+                self.blocks.share_bytes(tally.group),
+                int(shares[tally.group - 1] * self.blocks.capacity_bytes),
+            )
+            for tally in self.treatments.rules.tallies
+            if tally.group
+        ]
 
     async def _activity(self, request: Mapping[str, Any], figures: dict[str, Any], _: object) -> None:
         """What `llmfs top` shows of the last seconds. Raises ValueError."""
@@ -573,6 +603,7 @@ class Mount:
             self._scores.get(inode.id),
             self._decisions.of(path, inode.id),
             self._latest.of(self.recorder.path_of(inode), self.recorder.process_of, now_s),
+            as_fit(map(described, self.treatments.rules.about(shown_path(inode)))),
             now_s,
         )
 
@@ -609,11 +640,14 @@ class Mount:
         self.prefetcher.fetched(size_bytes)
         self._rules.data_fetched(inode, generator, size_bytes)
 
-    def _data_used(self, inode: Inode, generator: str, was_late: bool, offset: int, size_bytes: int) -> None:
+    def _data_used(
+        self, inode: Inode, generator: str, was_late: bool, offset: int, size_bytes: int, is_heard: bool
+    ) -> None:
         self._decisions.used(inode.id, generator, was_late, time.time())
         self.metrics.prefetch_used("data", generator, was_late, size_bytes)
         self.prefetcher.used(size_bytes)
-        self._rules.data_used(inode, generator, offset, size_bytes)
+        if is_heard:
+            self._rules.data_used(inode, generator, offset, size_bytes)
         if self._link is not None:
             outcome = Outcome.LATE if was_late else Outcome.IN_TIME
             self._link.outcome(self.recorder.path(inode), generator, outcome)

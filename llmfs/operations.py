@@ -15,6 +15,7 @@ import os
 import stat
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from enum import Enum
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -23,22 +24,21 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from llmfs.attributes import Attributes
 from llmfs.content import Content
+from llmfs.handles import UNHEARD, Asked, Handle
 from llmfs.identity import Caller
-from llmfs.inodes import FOREIGN, Inode, Listing
+from llmfs.inodes import FOREIGN, Inode
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
 from llmfs.metadata import Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
-from llmfs.policy.regions import Regions
-from llmfs.policy.rules import Treatment
+from llmfs.policy.rules import Tally, Treatment
 from llmfs.push import Pusher
 from llmfs.recorder import Recorder
 from llmfs.source import Source
 from llmfs.treatments import Treatments, shown_path
 from llmfs.workers import Workers
 from llmfs.xattrs import Xattrs
-from predictor.baselines.readahead import Readahead
 from predictor.events import FLAG_WRITE, Op, Tier
 
 log = logging.getLogger(__name__)
@@ -58,38 +58,24 @@ _RENAME_WHITEOUT = 4
 _ON_HANDLES = frozenset(("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"))
 
 
-UNHEARD = 0
-"""The stream of accesses that are not recorded: a policy says so."""
+class _Waits(Enum):
+    WAIT = 0
 
 
-class Handle:
-    """An open file or directory."""
-
-    __slots__ = (
-        "appends", "fd", "inode", "is_direct", "is_dirty", "listing", "pid", "placing_fd", "readahead", "regions",
-        "stream", "treatment",
-    )  # fmt: skip
-
-    def __init__(self, inode: Inode, stream: int, pid: int, treatment: Treatment) -> None:
-        self.inode = inode
-        self.pid = pid
-        self.stream = stream  # UNHEARD where the predictor is not to learn of what is done here
-        self.treatment = treatment
-        self.fd: int | None = None  # a descriptor of the source, where the file is open for writing
-        self.appends: trio.Lock | None = None  # open for appending: one write after the other
-        self.placing_fd: int | None = None  # another, where not all is appended
-        self.is_direct = False  # its reads pass the kernel's pages by
-        self.is_dirty = False  # written since the last flush
-        self.readahead: Readahead | None = None
-        self.regions: Regions | None = None
-        self.listing: Listing | None = None
-
+WAIT = _Waits.WAIT
+"""In place of an answer: something has to be waited for."""
 
 Handler = Callable[Concatenate["Operations", P], Coroutine[Any, Any, T]]
 
 
-def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
-    """Time the handler, watch over its wait, and answer with an errno where it raises."""
+def answers(
+    operation: str, at_once: Callable[..., Any] | None = None, waits: bool = True
+) -> Callable[[Handler[P, T]], Handler[P, T]]:
+    """Time the handler, watch over its wait, and answer with an errno where it raises.
+
+    at_once: has the answer where nothing has to be waited for, and is asked first. It may be called in vain: it
+        changes nothing before it knows that it has one. waits: False where the handler never waits.
+    """
     is_tiered = operation in TIERED_OPERATIONS
 
     def decorate(handler: Handler[P, T]) -> Handler[P, T]:
@@ -98,10 +84,13 @@ def answers(operation: str) -> Callable[[Handler[P, T]], Handler[P, T]]:
             started_s = time.perf_counter()
             tier = Tier.NONE
             try:
-                answered = await self._patience.watch(handler(self, *args, **kwargs), self._pid(args))
+                answered: Any = at_once(self, *args, **kwargs) if at_once is not None else WAIT
+                if answered is WAIT:
+                    answering = handler(self, *args, **kwargs)
+                    answered = await (self._patience.watch(answering, self._pid(args)) if waits else answering)
                 if is_tiered:
                     tier = self._tier
-                return answered
+                return answered  # type: ignore[no-any-return]  # what the handler returns
             except FUSEError:
                 raise
             except OSError as error:
@@ -176,66 +165,87 @@ class Operations(pyfuse3.Operations):
 
     # --- names and attributes
 
-    @answers("lookup")
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        started_s = time.perf_counter()
+    def _look_up_at_once(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes | _Waits:
         directory = self._metadata.inode(parent_inode)
-        inode, tier = await self._metadata.lookup(directory, name, self._demand)
-        stream = self._stream(ctx, directory, name)
+        asked = self._asked(ctx, directory, name)
+        known = self._metadata.lookup_at_once(directory, name, asked.generator)
+        if known is None or (isinstance(known, Inode) and not self._pusher.is_settled(known)):
+            return WAIT
+        return self._looked_up(directory, name, known if isinstance(known, Inode) else None, Tier.CACHE, asked)
+
+    @answers("lookup", _look_up_at_once)
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        directory = self._metadata.inode(parent_inode)
+        asked = self._asked(ctx, directory, name)
+        inode, tier = await self._metadata.lookup(directory, name, self._demand, asked.generator)
+        if inode is not None:
+            await self._pusher.settle_past(inode)
+        return self._looked_up(directory, name, inode, tier, asked)
+
+    def _looked_up(
+        self, directory: Inode, name: bytes, inode: Inode | None, tier: Tier, asked: Asked
+    ) -> EntryAttributes:
+        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
+        name_time_s = self._metadata.name_time_to_live_s(directory, name)
         if inode is None:
-            self._tier = tier
-            self._afterwards(self._was_absent, directory, name, tier, stream, started_s)
-            return _no_entry(self._metadata.name_time_to_live_s(directory, name))
-        await self._pusher.settle_past(inode)
-        self._tier = tier
+            self._afterwards(self._was_absent, directory, name, tier, asked)
+            return _no_entry(name_time_s)
         entry = self._entry(inode)
-        entry.entry_timeout = self._metadata.name_time_to_live_s(directory, name)
-        self._afterwards(self._was_looked_up, directory, name, inode, tier, stream, started_s)
+        entry.entry_timeout = name_time_s
+        self._afterwards(self._was_looked_up, directory, name, inode, tier, asked)
         return entry
 
-    def _was_absent(self, directory: Inode, name: bytes, tier: Tier, stream: int, started_s: float) -> None:
-        self._metrics.metadata[tier].inc()
-        if stream:
+    def _was_absent(self, directory: Inode, name: bytes, tier: Tier, asked: Asked) -> None:
+        self._count_names(asked.treatment, tier)
+        if asked.stream:
             path = self._recorder.child_of(directory, name)
-            self._recorder.record(Op.ABSENT, tier, path, stream, started_s)
+            self._recorder.record(Op.ABSENT, tier, path, asked.stream, asked.started_s)
             self._rules.absent(directory, tier)
 
-    def _was_looked_up(
-        self, directory: Inode, name: bytes, inode: Inode, tier: Tier, stream: int, started_s: float
-    ) -> None:
-        self._metrics.metadata[tier].inc()
-        if stream:
+    def _was_looked_up(self, directory: Inode, name: bytes, inode: Inode, tier: Tier, asked: Asked) -> None:
+        self._count_names(asked.treatment, tier)
+        if asked.stream:
             known, path = inode.attributes, self._recorder.child_of(directory, name)
-            self._recorder.record(Op.LOOKUP, tier, path, stream, started_s, known.size, known.mode)
+            self._recorder.record(Op.LOOKUP, tier, path, asked.stream, asked.started_s, known.size, known.mode)
             self._rules.looked_up(directory, name, inode, tier)
-        self._metadata_used(inode, tier)
+            self._metadata_used(inode, tier)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode_id, count in inode_list:
             for gone in self._metadata.inodes.dereference(inode_id, count):
                 self._metadata.dismissed(gone)
 
-    @answers("getattr")
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        started_s = time.perf_counter()
+    def _stat_at_once(self, inode: int, ctx: RequestContext) -> EntryAttributes | _Waits:
         node = self._metadata.inode(inode)
+        asked = self._asked(ctx, node)
+        if not self._metadata.has_attributes(node, asked.generator) or not self._pusher.is_settled(node):
+            return WAIT
+        return self._stated(node, Tier.CACHE, asked)
+
+    @answers("getattr", _stat_at_once)
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        node = self._metadata.inode(inode)
+        asked = self._asked(ctx, node)
         if node is self._metadata.root:
             tier = await self._look_at_root()
         else:
-            _, tier = await self._metadata.attributes(node, self._demand)
+            _, tier = await self._metadata.attributes(node, self._demand, asked.generator)
             await self._pusher.settle_past(node)
-        self._tier = tier
-        self._afterwards(self._was_stated, node, tier, self._stream(ctx, node), started_s)
+        return self._stated(node, tier, asked)
+
+    def _stated(self, node: Inode, tier: Tier, asked: Asked) -> EntryAttributes:
+        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
+        self._afterwards(self._was_stated, node, tier, asked)
         return self._attributes(node)
 
-    def _was_stated(self, node: Inode, tier: Tier, stream: int, started_s: float) -> None:
-        self._metrics.metadata[tier].inc()
-        if stream:
+    def _was_stated(self, node: Inode, tier: Tier, asked: Asked) -> None:
+        self._count_names(asked.treatment, tier)
+        if asked.stream:
             path = self._recorder.path_of(node)
-            self._recorder.record(Op.GETATTR, tier, path, stream, started_s, node.attributes.size)
+            self._recorder.record(Op.GETATTR, tier, path, asked.stream, asked.started_s, node.attributes.size)
             if node.place is not None:
                 self._rules.looked_up(*node.place, node, tier)
-        self._metadata_used(node, tier)
+            self._metadata_used(node, tier)
 
     async def _look_at_root(self) -> Tier:
         """Have the root's attributes fresh, but not wait long: status and unmount ask for them, hung source or not."""
@@ -286,12 +296,14 @@ class Operations(pyfuse3.Operations):
 
     @answers("readlink")
     async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        started_s = time.perf_counter()
         node = self._metadata.inode(inode)
-        target, tier = await self._metadata.target(node, self._demand)
-        self._metrics.metadata[tier].inc()
-        self._note(Op.READLINK, node, ctx, started_s, tier)
-        self._tier = tier
+        asked = self._asked(ctx, node)
+        target, tier = await self._metadata.target(node, self._demand, asked.generator)
+        self._count_names(asked.treatment, tier)
+        if asked.stream:
+            path = self._recorder.path_of(node)
+            self._recorder.record(Op.READLINK, tier, path, asked.stream, asked.started_s)
+        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
         return target
 
     @answers("access")
@@ -387,33 +399,47 @@ class Operations(pyfuse3.Operations):
 
     # --- files
 
-    @answers("open")
+    def _open_at_once(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo | _Waits:
+        started_s = time.perf_counter()
+        if _is_for_writing(flags):
+            return WAIT
+        node = self._metadata.inode(inode)
+        handle = self._opened(node, ctx)
+        if not self._metadata.has_attributes(node, handle.generator) or not self._pusher.is_settled(node):
+            return WAIT
+        return self._open(handle, flags, Tier.CACHE, started_s)
+
+    @answers("open", _open_at_once)
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         started_s = time.perf_counter()
         node = self._metadata.inode(inode)
-        is_writing = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+        is_writing = _is_for_writing(flags)
         if is_writing and self._is_read_only:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        _, tier = await self._metadata.attributes(node, self._demand)
         handle = self._opened(node, ctx)
+        _, tier = await self._metadata.attributes(node, self._demand, handle.generator)
         if is_writing:
             await self._open_for_writing(handle, flags, ctx)
         else:
             await self._pusher.settle_past(node)
-            handle.is_direct = bool(flags & os.O_DIRECT)
+        return self._open(handle, flags, tier, started_s)
+
+    def _open(self, handle: Handle, flags: int, tier: Tier, started_s: float) -> FileInfo:
+        node = handle.inode
+        handle.is_direct = handle.fd is None and bool(flags & os.O_DIRECT)
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
         keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
-        self._tier = tier
-        self._afterwards(self._was_opened, handle, tier, started_s, FLAG_WRITE if is_writing else 0)
+        self._tier = Tier.NONE if handle.treatment.is_bypassing else tier
+        self._afterwards(self._was_opened, handle, tier, started_s)
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
-    def _was_opened(self, handle: Handle, tier: Tier, started_s: float, flags: int) -> None:
+    def _was_opened(self, handle: Handle, tier: Tier, started_s: float) -> None:
         node = handle.inode
-        self._metrics.metadata[tier].inc()
-        self._metadata_used(node, tier)
+        self._count_names(handle.treatment, tier)
         if handle.stream:
-            path = self._recorder.path_of(node)
+            self._metadata_used(node, tier)
+            path, flags = self._recorder.path_of(node), FLAG_WRITE if handle.fd is not None else 0
             self._recorder.record(Op.OPEN, tier, path, handle.stream, started_s, node.attributes.size, flags=flags)
 
     async def _open_for_writing(self, handle: Handle, flags: int, ctx: RequestContext) -> None:
@@ -456,34 +482,47 @@ class Operations(pyfuse3.Operations):
         node.kernel_generation = node.generation
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache), entry
 
-    @answers("read")
+    def _read_at_once(self, fh: int, off: int, size: int) -> bytes | _Waits:
+        started_s = time.perf_counter()
+        handle = self._handles[fh]
+        treatment = handle.treatment
+        if treatment.is_bypassing:
+            return WAIT
+        data = self._content.at_once(handle.inode, off, size, treatment)
+        if data is None:
+            return WAIT
+        self._tier = Tier.CACHE
+        self._afterwards(self._was_hit, handle, off, size, data, started_s)
+        return data
+
+    @answers("read", _read_at_once)
     async def read(self, fh: int, off: int, size: int) -> bytes:
         started_s = time.perf_counter()
         handle = self._handles[fh]
-        node, is_prefetched = handle.inode, handle.treatment.is_prefetched
-        data: bytes | bytearray | None
-        if handle.treatment.is_bypassing:
-            self._rules.read(handle, off, size, is_prefetched)
-            data, tier = await self._content.read_bypassing(node, off, size, self._demand)
-        elif (data := self._content.at_once(node, off, size)) is not None:
-            tier = Tier.CACHE
-            self._afterwards(self._rules.read, handle, off, size, is_prefetched)
-            self._afterwards(self._was_hit, handle, off, len(data))
+        node, treatment = handle.inode, handle.treatment
+        is_sequential = self._rules.read(handle, off, size, treatment.is_prefetched)
+        data: bytes | bytearray
+        if treatment.is_bypassing:
+            data, tier = await self._content.read_bypassing(node, off, size, self._demand), Tier.NONE
         else:
-            is_sequential = self._rules.read(handle, off, size, is_prefetched)
-            data, tier = await self._content.complete(node, off, size, is_sequential, self._demand)
-        self._afterwards(self._was_read, handle, off, data, tier, started_s)
+            data, tier = await self._content.complete(node, off, size, is_sequential, self._demand, treatment)
         self._tier = tier
+        self._afterwards(self._was_read, handle, off, data, tier, started_s)
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
-    def _was_hit(self, handle: Handle, off: int, length: int) -> None:
+    def _was_hit(self, handle: Handle, off: int, size: int, data: bytes, started_s: float) -> None:
+        self._rules.read(handle, off, size, handle.treatment.is_prefetched)
         handle.inode.hits += 1
         if handle.fd is None and not handle.is_direct:
-            self._pusher.hit(handle.inode, off, length)
+            self._pusher.hit(handle.inode, off, len(data))
+        self._was_read(handle, off, data, Tier.CACHE, started_s)
 
     def _was_read(self, handle: Handle, off: int, data: bytes | bytearray, tier: Tier, started_s: float) -> None:
-        self._metrics.reads[tier].inc()
-        self._metrics.read_bytes[tier].inc(len(data))
+        if tier is not Tier.NONE:
+            self._metrics.reads[tier].inc()
+            self._metrics.read_bytes[tier].inc(len(data))
+        if handle.treatment.tally is not None:
+            self._follow(handle.treatment.tally, len(data))
         if handle.stream:
             self._rules.was_read(handle, off, tier, data)
             path = self._recorder.path_of(handle.inode)
@@ -538,10 +577,13 @@ class Operations(pyfuse3.Operations):
                 self._kernel.drop_data(node.id)
             return len(buf), end
 
-    @answers("flush")
-    async def flush(self, fh: int) -> None:
+    def _flush_at_once(self, fh: int) -> _Waits | None:
         if self._source.tells_errors_at_once:
             raise FUSEError(errno.ENOSYS)  # nothing to learn from a close: the kernel does not ask again
+        return WAIT if self._handles[fh].is_dirty else None
+
+    @answers("flush", _flush_at_once)
+    async def flush(self, fh: int) -> None:
         handle = self._handles[fh]
         if handle.fd is not None and handle.is_dirty:
             handle.is_dirty = False
@@ -555,7 +597,7 @@ class Operations(pyfuse3.Operations):
         else:
             await self._demand.run(self._source.fsync_reader, handle.inode, datasync)
 
-    @answers("release")
+    @answers("release", waits=False)
     async def release(self, fh: int) -> None:
         handle = self._handles.pop(fh)
         handle.inode.handles -= 1
@@ -574,7 +616,7 @@ class Operations(pyfuse3.Operations):
 
     # --- directories
 
-    @answers("opendir")
+    @answers("opendir", waits=False)
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         node = self._metadata.inode(inode)
         return self._handle(self._opened(node, ctx))
@@ -584,13 +626,12 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         directory = handle.inode
-        tier = Tier.CACHE  # the handle has the listing
+        is_counted = not handle.treatment.is_bypassing
+        tier = Tier.CACHE if is_counted else Tier.NONE  # the handle has the listing
         if start_id == 0 or handle.listing is None:
-            handle.listing, tier = await self._metadata.listing(directory, self._demand)
-            self._metrics.metadata[tier].inc()
-            if tier is Tier.CACHE:
-                self._metadata.listing_used(directory, handle.listing)
-            self._afterwards(self._was_listed, handle, tier, started_s)
+            handle.listing, found_in = await self._metadata.listing(directory, self._demand, handle.generator)
+            tier = found_in if is_counted else tier
+            self._afterwards(self._was_listed, handle, found_in, started_s)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory
@@ -604,9 +645,10 @@ class Operations(pyfuse3.Operations):
         while position - 2 < len(names):
             listed = names[position - 2]
             position += 1
-            child = self._metadata.listed(directory, listed, is_current)
+            child = self._metadata.listed(directory, listed, is_current, handle.generator)
             if child is None:
-                child, tier = await self._metadata.lookup(directory, listed.name, self._demand)
+                child, found_in = await self._metadata.lookup(directory, listed.name, self._demand, handle.generator)
+                tier = found_in if is_counted else tier
                 if child is None:
                     continue  # it went since we listed
             await self._pusher.settle_past(child)
@@ -620,13 +662,16 @@ class Operations(pyfuse3.Operations):
 
     def _was_listed(self, handle: Handle, tier: Tier, started_s: float) -> None:
         directory = handle.inode
+        self._count_names(handle.treatment, tier)
         if handle.stream:
+            if tier is Tier.CACHE and handle.listing is not None:
+                self._metadata.listing_used(directory, handle.listing)
             path = self._recorder.path_of(directory)
             self._recorder.record(Op.READDIR, tier, path, handle.stream, started_s)
             self._rules.listed(directory)
-        self._xattrs.listed(directory, handle.pid)
+            self._xattrs.listed(directory, handle.pid)
 
-    @answers("releasedir")
+    @answers("releasedir", waits=False)
     async def releasedir(self, fh: int) -> None:
         self._handles.pop(fh).inode.handles -= 1
 
@@ -647,7 +692,7 @@ class Operations(pyfuse3.Operations):
             return b"%d" % await self._cached_bytes(node)
         if name == HITS_XATTR:
             return b"%d" % node.hits
-        return await self._xattrs.get(node, name, _caller(ctx))
+        return await self._xattrs.get(node, name, _caller(ctx), may_look_ahead=bool(self._stream(ctx, node)))
 
     @answers("listxattr")
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -685,17 +730,21 @@ class Operations(pyfuse3.Operations):
     def _treatment(self, stream: int, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> Treatment:
         return self._treatments.of(stream, ctx.pid, ctx.uid, lambda: shown_path(inode, name))
 
-    def _stream(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> int:
-        """The stream of a request about an inode, or a name in it, where it is to be heard of."""
+    def _asked(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> Asked:
+        """Who makes this request about an inode, or a name in it, now."""
         stream = self._recorder.stream_of(ctx.pid)
-        return stream if self._treatment(stream, ctx, inode, name).is_prefetched else UNHEARD
+        treatment = self._treatment(stream, ctx, inode, name)
+        return Asked(time.perf_counter(), stream if treatment.is_prefetched else UNHEARD, treatment)
+
+    def _stream(self, ctx: RequestContext, inode: Inode, name: bytes | None = None) -> int:
+        return self._asked(ctx, inode, name).stream
 
     def _opened(self, inode: Inode, ctx: RequestContext) -> Handle:
         """A handle, with what is done about its accesses, whoever makes them."""
         stream = self._recorder.stream_of(ctx.pid)
         treatment = self._treatment(stream, ctx, inode)
-        if not treatment.is_bypassing:
-            inode.group = treatment.group
+        if treatment.is_prefetched:
+            inode.treatment = treatment
         return Handle(inode, stream if treatment.is_prefetched else UNHEARD, ctx.pid, treatment)
 
     def _handle(self, handle: Handle) -> int:
@@ -708,6 +757,20 @@ class Operations(pyfuse3.Operations):
     def _note(self, op: Op, inode: Inode, ctx: RequestContext, started_s: float, tier: Tier = Tier.NONE) -> None:
         if stream := self._stream(ctx, inode):
             self._recorder.record(op, tier, self._recorder.path_of(inode), stream, started_s)
+
+    def _count_names(self, treatment: Treatment, tier: Tier) -> None:
+        """Count an answer about names."""
+        if treatment.tally is not None:
+            self._follow(treatment.tally)
+        if not treatment.is_bypassing:
+            self._metrics.metadata[tier].inc()
+
+    def _follow(self, tally: Tally, read_bytes: int = 0) -> None:
+        """A request was answered as a rule says."""
+        tally.requests += 1
+        tally.read_bytes += read_bytes
+        self._metrics.policy_requests[tally.rule.do].inc()
+        self._metrics.policy_read_bytes[tally.rule.do].inc(read_bytes)
 
     def _metadata_used(self, inode: Inode, tier: Tier) -> None:
         generator = inode.prefetched_by
@@ -743,6 +806,10 @@ class Operations(pyfuse3.Operations):
         entry.st_mtime_ns = known.mtime_ns
         entry.st_ctime_ns = known.ctime_ns
         return entry
+
+
+def _is_for_writing(flags: int) -> bool:
+    return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
 
 
 def _no_entry(timeout_s: float) -> EntryAttributes:

@@ -6,9 +6,8 @@ import re
 from typing import Any
 
 from llmfs.errors import UsageError, one_line
-from llmfs.policy.rules import Do, Rule, translate
+from llmfs.policy.rules import CONDITIONS, Do, Rule, translate
 
-CONDITIONS = ("cgroup", "uid", "command", "path")
 _KEYS = (*CONDITIONS, "do", "share")
 
 

@@ -112,9 +112,13 @@ class Pusher:
                 self._kernel.drop_data(inode.id)
                 return
 
+    def is_settled(self, inode: Inode) -> bool:
+        """Whether nothing is being stored in the file that is of another state than it is."""
+        return self._storing is not inode or self._under == inode.generation
+
     async def settle_past(self, inode: Inode) -> None:
         """As `settle`, where what is being stored is of another state than the file's."""
-        if self._storing is inode and self._under != inode.generation:
+        if not self.is_settled(inode):
             await self.settle(inode)
 
     async def run(self) -> None:

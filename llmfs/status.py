@@ -1,9 +1,13 @@
 """What a mount tells of itself in `user.llmfs.status`, read off its metrics."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
+
+ROWS_BYTES = 8 << 10
+"""Of the 64 KiB of an extended attribute, for rows whose number and length are a configuration's."""
 
 
 def status_of(metrics: Metrics) -> dict[str, Any]:
@@ -45,6 +49,17 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "errors": _sum(metrics.source_error),
         },
     }
+
+
+def as_fit(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first of them, as far as an extended attribute has room beside all else that it tells."""
+    shown, left_bytes = [], ROWS_BYTES
+    for row in rows:
+        left_bytes -= len(json.dumps(row))
+        if left_bytes < 0:
+            break
+        shown.append(row)
+    return shown
 
 
 def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:

@@ -2,7 +2,8 @@
 
 A process is asked about once in a while, not once a request: a stream (a process and its command) keeps its answer for
 `BELIEVED_S`. An open file keeps what was decided when it was opened, whoever reads it later. What a file is treated as
-when nobody opened it, as for prefetching, stands in its inode.
+when it is fetched ahead stands in its inode: as its path says, or as who opened it last and is prefetched for, who may
+be an exception.
 
 Where there are no rules, none of this costs more than looking whether there are any.
 """
@@ -44,12 +45,11 @@ class Treatments:
         return decide(self._met_by(stream, pid, uid), path) if self.rules else ORDINARY
 
     def judge(self, inode: Inode) -> None:
-        """Note in an inode what it is treated as whoever asks."""
+        """Note in an inode what it is treated as whoever asks, until somebody opens it who may be prefetched for."""
         if self.rules.by_path:
             inode.treatment = decide(self.rules.by_path, lambda: shown_path(inode))
-            inode.group = inode.treatment.group
         elif inode.treatment is not ORDINARY:
-            inode.treatment, inode.group = ORDINARY, 0
+            inode.treatment = ORDINARY
         inode.is_immutable = self.rules.is_immutable(lambda: shown_path(inode))
 
     def _met_by(self, stream: int, pid: int, uid: int) -> Candidates:

@@ -24,7 +24,7 @@ import trio
 
 from llmfs.identity import Caller
 from llmfs.inodes import Inode, ListedName
-from llmfs.metadata import UNREACHABLE, Metadata
+from llmfs.metadata import UNCOUNTED, UNREACHABLE, Metadata
 from llmfs.policy.scanning import Scan
 from llmfs.records import Records
 from llmfs.source import Source
@@ -78,12 +78,12 @@ class Xattrs:
         self._walked_for: frozenset[bytes] = frozenset()  # and what it asked of each file
         self._send, self._receive = trio.open_memory_channel[_Ahead](AHEAD_LIMIT)
 
-    async def get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
+    async def get(self, inode: Inode, name: bytes, caller: Caller, may_look_ahead: bool = True) -> bytes:
         known = inode.absent_xattrs
         seen_absent_ns = known.get(name, 0) if known else 0
-        if await self._is_absent(inode, name, self._demand):
+        if await self._is_absent(inode, name, self._demand, None if may_look_ahead else UNCOUNTED):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        if name in _ASKED_BY_THE_KERNEL:
+        if may_look_ahead and name in _ASKED_BY_THE_KERNEL:
             self._walked(inode, name, caller.pid)
         try:
             return await self._get(inode, name, caller)
@@ -92,7 +92,7 @@ class Xattrs:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
             raise
 
-    async def _is_absent(self, inode: Inode, name: bytes, workers: Workers) -> bool:
+    async def _is_absent(self, inode: Inode, name: bytes, workers: Workers, generator: str | None = None) -> bool:
         """Whether it is known that there is none of this name, for which the file's attributes may have to be asked."""
         known = inode.absent_xattrs
         if self._metadata.may_believe(inode, known.get(name, 0) if known else 0):
@@ -106,7 +106,7 @@ class Xattrs:
         if not lacking[1] & bit or lacking[0] != inode.generation:
             return False
         try:
-            await self._metadata.attributes(inode, workers)
+            await self._metadata.attributes(inode, workers, generator)
         except OSError:
             return False  # it will be asked for, and that will say why
         return inode.lacking_xattrs == lacking and inode.generation == lacking[0]

@@ -546,6 +546,40 @@ DETAILS = (
         ),
     ),
     Row(
+        "Policies and pins",
+        6,
+        (
+            Panel(
+                "Requests under policies, by what they say",
+                "Reads and names. Those that bypass the cache are in no other figure of reads, names and waiting.",
+                "ops",
+                (Query(rate("llmfs_policy_requests_total", "do"), "{{do}}"),),
+            ),
+            Panel(
+                "Bytes read under policies",
+                "From the cache or past it.",
+                "Bps",
+                (Query(rate("llmfs_policy_read_bytes_total", "do"), "{{do}}"),),
+            ),
+            Panel(
+                "Shares of the cache, and pinned",
+                "What each policy with a share holds and may hold, by its number in llmfs status; what is pinned.",
+                "bytes",
+                (
+                    Query(total("llmfs_policy_share_bytes", "rule"), "policy {{rule}}"),
+                    Query(total("llmfs_policy_share_limit_bytes", "rule"), "policy {{rule}}, limit"),
+                    Query(total("llmfs_pinned_bytes"), "pinned"),
+                ),
+            ),
+            Figure(
+                "Pinned files",
+                "That a person wants to stay.",
+                "none",
+                (Query(total("llmfs_pinned_files"), "files"),),
+            ),
+        ),
+    ),
+    Row(
         "The predictor",
         8,
         (

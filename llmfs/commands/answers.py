@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from llmfs.errors import one_line
+
 
 def table(says: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A table of an answer, empty where there is none."""
@@ -14,6 +16,19 @@ def rows(says: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """A list of tables of an answer, empty where there is none."""
     found = says.get(key)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def policy(says: Mapping[str, Any]) -> str:
+    """A rule for people: `2: no-prefetch, share 10%: command find, path *.iso`."""
+    what = f"{number(says, 'rule'):.0f}: {one_line(str(says.get('do', '')))}"
+    if "share" in says:
+        what += f", share {100 * number(says, 'share'):.0f}%"
+    conditions = [
+        f"{name} {one_line(', '.join(map(str, values)))}"
+        for name in ("cgroup", "uid", "command", "path")
+        if isinstance(values := says.get(name), list)
+    ]
+    return f"{what}: {'; '.join(conditions)}" if conditions else what
 
 
 def number(says: Mapping[str, Any], key: str) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmfs import mounts
-from llmfs.commands.answers import number, rows, table
+from llmfs.commands.answers import number, policy, rows, table
 from llmfs.errors import UsageError, one_line
 from llmfs.settings import format_size
 
@@ -46,6 +46,7 @@ def render(path: str, says: Mapping[str, Any]) -> "Text":
     lines = [("cached", _cached(table(says, "cache")) if says.get("kind") == "file" else "")]
     lines += [("", _run(run)) for run in rows(table(says, "cache"), "runs")]
     lines += [("keep", _keep(says) if says.get("kind") == "file" else ""), ("expected", _expected(says))]
+    lines += [("" if at else "policies", policy(each)) for at, each in enumerate(rows(says, "policies"))]
     lines += _titled("decided", [_decided(each) for each in rows(says, "decisions")])
     lines += _titled("used", [_used(each) for each in rows(says, "accesses")])
     for label, text in lines:

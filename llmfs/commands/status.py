@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmfs import mounts
-from llmfs.commands.answers import number, table
+from llmfs.commands.answers import number, policy, rows, table
 from llmfs.errors import LlmfsError, one_line, show
 from llmfs.settings import format_size
 from llmfs.web.address import read_address
@@ -109,6 +109,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
+        *(("" if at else "policies", _policy(each)) for at, each in enumerate(rows(says, "policies"))),
         ("profile", _profile(table(says, "profile"))),
         ("predictor", _predictor(says)),
         ("control", _control(table(says, "control"))),
@@ -184,6 +185,17 @@ def _pinned(figures: Mapping[str, Any]) -> str:
     more = number(figures, "pins") - len(paths[:PINS_SHOWN])
     named += f" and {more:,.0f} more" if more > 0 else ""
     return f"{number(figures, 'files'):,.0f} files ({format_size(number(figures, 'bytes'))}): {named}"
+
+
+def _policy(figures: Mapping[str, Any]) -> str:
+    """A rule, and what came under it; of one that says what files are nothing does."""
+    facts = [policy(figures)]
+    if figures.get("do") != "immutable":
+        facts.append(f"{number(figures, 'requests'):,.0f} requests, {format_size(number(figures, 'read_bytes'))} read")
+    if "limit_bytes" in figures:
+        used, limit = number(figures, "used_bytes"), number(figures, "limit_bytes")
+        facts.append(f"{format_size(used)} of {format_size(limit)} held")
+    return "; ".join(facts)
 
 
 def _profile(figures: Mapping[str, Any]) -> str:

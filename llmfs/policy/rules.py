@@ -21,9 +21,12 @@ Pure. Matching costs some microseconds a rule, so it is done once a process and 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
+
+CONDITIONS = ("cgroup", "uid", "command", "path")
 
 COMMAND_BYTES_MAX = 15
 """What the kernel keeps of a command's name (TASK_COMM_LEN in proc_pid_comm(5))."""
@@ -38,6 +41,10 @@ class Do(StrEnum):
     BYPASS = "bypass"
     NO_PREFETCH = "no-prefetch"
     IMMUTABLE = "immutable"
+
+
+OF_ACCESSES: tuple[Do, ...] = (Do.CACHE, Do.BYPASS, Do.NO_PREFETCH)
+"""What is said of an access, and not of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +72,28 @@ class Process:
     command: str
 
 
+@dataclass(slots=True)
+class Tally:
+    """A rule by its number, from 1 in the order of the configuration, and what was answered as it says."""
+
+    number: int
+    rule: Rule
+    group: int = 0
+    requests: int = 0
+    read_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What is done with an access. `group` numbers the shares from 1; 0 is all that has none of its own."""
+    """What is done with an access. `group` numbers the shares from 1; 0 is all that has none of its own.
+
+    `tally` of the rule that says so, where one does.
+    """
 
     is_bypassing: bool = False
     is_prefetched: bool = True
     group: int = 0
+    tally: Tally | None = field(default=None, compare=False, repr=False)
 
 
 ORDINARY = Treatment()
@@ -86,20 +108,24 @@ class Rules:
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._immutable = [_any_of(rule.path) for rule in rules if rule.do is Do.IMMUTABLE]
         self._rules: list[tuple[Rule, re.Pattern[str] | None, Treatment]] = []
+        self.tallies: list[Tally] = []
+        """Of all rules, in their order."""
         shares: list[float] = []
-        for rule in rules:
-            if rule.do is Do.IMMUTABLE:
-                continue
+        for number, rule in enumerate(rules, 1):
             if rule.share is not None:
                 shares.append(rule.share)
+            tally = Tally(number, rule, len(shares) if rule.share is not None else 0)
+            self.tallies.append(tally)
+            if rule.do is Do.IMMUTABLE:
+                continue
             treatment = Treatment(
-                is_bypassing=rule.do is Do.BYPASS,
-                is_prefetched=rule.do is Do.CACHE,
-                group=len(shares) if rule.share is not None else 0,
+                is_bypassing=rule.do is Do.BYPASS, is_prefetched=rule.do is Do.CACHE, group=tally.group, tally=tally
             )
             self._rules.append((rule, _any_of(rule.path) if rule.path else None, treatment))
         self.shares = tuple(shares)
         """Of the cache, by group: the first is group 1."""
+        self.sharers = tuple(tally.rule for tally in self.tallies if tally.group)
+        """The rules of the groups."""
         self.by_path = self._candidates(lambda rule: rule.is_by_path_alone)
         """What is met whoever asks, as when a file is fetched ahead."""
 
@@ -113,6 +139,21 @@ class Rules:
     def is_immutable(self, path: Callable[[], str]) -> bool:
         """Whether a file, by its path relative to the source, never changes."""
         return bool(self._immutable) and any(each.fullmatch(path()) is not None for each in self._immutable)
+
+    def about(self, path: str) -> list[Tally]:
+        """The rules that hold for a path, for some process at least: those after one for everybody say nothing."""
+        found: list[Tally] = []
+        is_decided = False
+        for tally in self.tallies:
+            rule = tally.rule
+            if rule.path and _any_of(rule.path).fullmatch(path) is None:
+                continue
+            if rule.do is Do.IMMUTABLE:
+                found.append(tally)
+            elif not is_decided:
+                found.append(tally)
+                is_decided = rule.is_by_path_alone
+        return found
 
     def _candidates(self, is_met: Callable[[Rule], bool]) -> Candidates:
         found: list[tuple[re.Pattern[str] | None, Treatment]] = []
@@ -135,6 +176,13 @@ def decide(candidates: Candidates, path: Callable[[], str]) -> Treatment:
         if pattern.fullmatch(shown) is not None:
             return treatment
     return ORDINARY
+
+
+def described(tally: Tally) -> dict[str, Any]:
+    """A rule as JSON can hold it, as it stands in the configuration."""
+    rule = tally.rule
+    said = {name: getattr(rule, name) for name in ("share", *CONDITIONS)}
+    return {"rule": tally.number, "do": rule.do.value} | {name: each for name, each in said.items() if each}
 
 
 def translate(pattern: str) -> str:

@@ -37,7 +37,7 @@ class Figures:
         self._plans = plans
         self._decisions_of = decisions_of
         self._used_since = used_since
-        self._reads = list(metrics.request["read"].values())
+        self._reads = [metrics.request["read"][tier] for tier in TIERS]
         self._history = History(self._reads[0].bounds)
 
     async def run(self) -> None:

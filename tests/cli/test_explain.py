@@ -38,6 +38,7 @@ SAYS: dict[str, Any] = {
         | {"latency_ms": 0.04},
         {"ago_s": 3, "operation": "getattr", "tier": "none", "latency_ms": 0.0},
     ],
+    "policies": [{"rule": 1, "do": "bypass", "command": ["restic"]}, {"rule": 4, "do": "immutable", "path": ["*.bin"]}],
 }
 KEYS = st.sampled_from([*SAYS, "runs", "offset", "length", "ago_s", "what", "by", "score", "command", "new"])
 JSON = st.recursive(
@@ -62,6 +63,8 @@ def test_a_file_in_full() -> None:
         "             128 KiB to 256 KiB: fetched ahead (history), not used yet",
         "  keep       83% likely to be used again: the least likely is evicted first",
         "  expected   yes, attributes: 91% sure within 64 accesses (history), since 2.1 s",
+        "  policies   1: bypass: command restic",
+        "             4: immutable: path *.bin",
         "  decided         1.2 s ago  used       what history had fetched",
         "                1.3 min ago  fetched    0 B to 128 KiB, a program asked for it",
         "                  2.2 h ago  evicted    0 B to 128 KiB, 10% likely to be used again,"

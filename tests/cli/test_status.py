@@ -34,8 +34,14 @@ SAYS: dict[str, Any] = {
     "waiting": {"suffered_s": 12.34, "saved_by_prefetching_s": 2345.6},
     "cache": {"used_bytes": 1 << 29, "limit_bytes": 1 << 30, "blocks": 4096, "evictions": 7},
     "source_calls": {"requests": 1234, "latency_ms": 2.5, "errors": 0},
+    "policies": [
+        {"rule": 1, "do": "bypass", "command": ["restic", "borg"], "uid": [0], "requests": 4321, "read_bytes": 5 << 30},
+        {"rule": 2, "do": "cache", "share": 0.1, "path": ["*.iso"], "requests": 2, "read_bytes": 100}
+        | {"used_bytes": 40 << 20, "limit_bytes": 100 << 20},
+        {"rule": 3, "do": "immutable", "path": ["published"], "requests": 0, "read_bytes": 0},
+    ],
 }
-KEYS = st.sampled_from([*SAYS, "issued", "blocks", "kernel", "latency_ms", "new"])
+KEYS = st.sampled_from([*SAYS, "issued", "blocks", "kernel", "latency_ms", "do", "share", "path", "new"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
@@ -61,6 +67,9 @@ def test_a_mount_in_full() -> None:
         "  names      40: 75.0% used in time, 5.0% used late",
         "  waiting    12.3 s for the source; about 2,345.6 s saved by prefetching",
         "  cache      ██████████░░░░░░░░░░ 512 MiB of 1 GiB, 4,096 blocks, 7 evictions",
+        "  policies   1: bypass: uid 0; command restic, borg; 4,321 requests, 5 GiB read",
+        "             2: cache, share 10%: path *.iso; 2 requests, 100 B read; 40 MiB of 100 MiB held",
+        "             3: immutable: path published",
         "  predictor  learned: rules",
         "  source     1,234 requests, 2.50 ms each, 0 errors",
         "  metrics    http://127.0.0.1:9464/metrics",

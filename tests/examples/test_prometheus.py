@@ -81,7 +81,10 @@ def prometheus(world: World) -> Iterator[PrometheusServer]:
         for number in range(40):
             (world.backing / "names" / str(directory) / f"{number:03}").touch()
     # Less than the files have: there is always something to fetch, and something to evict.
-    mounted = world.mount("--metrics-port", "0", "--cache-size", CACHE_SIZE, source=world.slow_source())
+    configuration = world.root / "llmfs.toml"
+    configuration.write_text("[[mount.policy]]\npath = 'data/file-00*'\nshare = '10%'\n")
+    options = ("--metrics-port", "0", "--cache-size", CACHE_SIZE, "--config", str(configuration))
+    mounted = world.mount(*options, source=world.slow_source())
     port = mounted.status()["metrics_port"]
     with PrometheusServer(world.root / "prometheus", port) as server, Load(mounted):
         yield server

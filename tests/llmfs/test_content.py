@@ -95,7 +95,7 @@ class World:
             Blocks(),  # type: ignore[arg-type]
             nursery,
             lambda inode, generator, offset, size: generator and self.fetched.append((generator, size)),
-            lambda inode, generator, late, offset, size: self.used.append((generator, late, size)),
+            lambda inode, generator, late, offset, size, is_heard: self.used.append((generator, late, size)),
         )
         self.inode = Inode(7, None, attributes(len(data)))
         self.inode.generation = 99

@@ -8,6 +8,8 @@ from llmfs.blocks import BLOCK_BYTES
 from llmfs.decisions import DECISIONS_MAX, Decisions
 from llmfs.explain import ACCESSES_SHOWN, BLOCKS_LOOKED_AT, RUNS_SHOWN, LatestAccesses, blocks_of, explain
 from llmfs.policy.eviction import Resident
+from llmfs.policy.rules import Do, Rule, Rules, described
+from llmfs.status import as_fit
 from predictor.events import ACCESS, Op, Tier
 from predictor.plan import PlanItem, Want
 
@@ -59,7 +61,7 @@ def test_what_was_planned_is_expected_until_it_is_used() -> None:
     decisions = Decisions()
     decisions.planned([PlanItem(Want.ATTRIBUTES, b"a", 0, 0, 0.9, 64, "sibling")], at_s=100.0)
     for used_ago_s, is_expected in ((5.0, True), (0.5, False)):
-        told = explain(b"a", "file", 1, {}, 0.5, decisions.of(b"a", 1), [{"ago_s": used_ago_s}], now_s=101.0)
+        told = explain(b"a", "file", 1, {}, 0.5, decisions.of(b"a", 1), [{"ago_s": used_ago_s}], [], now_s=101.0)
         assert (told["expected"] is not None) == is_expected
     assert told["decisions"][0] | {"score": 0.9, "by": "sibling", "ago_s": 1.0} == told["decisions"][0]
 
@@ -76,6 +78,9 @@ def test_the_longest_answer_fits_an_extended_attribute() -> None:
     latest.add(accesses(*[(number, 5) for number in range(100)]))
     used = latest.of(5, lambda stream: (2**22, "\x01" * 15), now_s=1e9)
     path = b"\xff" * 4095
-    told = explain(path, "directory", 2**40, blocks, 1 / 3, decisions.of(b"a", 1), used, now_s=1e9)
+    rule = Rule(Do.NO_PREFETCH, 1 / 3, command=("ü" * 15,) * 10, path=("é" * 100,))
+    policies = as_fit(map(described, Rules([rule] * 1000).tallies))
+    assert 3 < len(policies) < 1000
+    told = explain(path, "directory", 2**40, blocks, 1 / 3, decisions.of(b"a", 1), used, policies, now_s=1e9)
     assert len(told["decisions"]) == 2 * DECISIONS_MAX
     assert len(json.dumps(told).encode()) < 64 << 10

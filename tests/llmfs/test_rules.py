@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmfs.attributes import Attributes
 from llmfs.inodes import Inode, path_below
-from llmfs.policy.rules import ORDINARY, Do, Process, Rule, Rules, Treatment, decide, translate
+from llmfs.policy.rules import ORDINARY, Do, Process, Rule, Rules, Treatment, decide, described, translate
 from llmfs.policy.shares import Shares
 from llmfs.treatments import BELIEVED_S, Treatments, cgroups_of, shown_path
 
@@ -112,6 +112,30 @@ def test_the_path_is_not_asked_for_where_no_rule_needs_it() -> None:
     assert not rules.is_immutable(path) and rules.by_path == ()
 
 
+def test_the_rules_that_hold_for_a_path() -> None:
+    rules = Rules(
+        [
+            Rule(Do.BYPASS, command=("restic",)),
+            Rule(Do.CACHE, path=("other",)),
+            Rule(Do.NO_PREFETCH, uid=(7,), path=("a/**",)),
+            Rule(Do.CACHE, share=0.5, path=("a",)),
+            Rule(Do.BYPASS, path=("a/file",)),  # too late
+            Rule(Do.IMMUTABLE, path=("*/file",)),
+        ]
+    )
+    assert [tally.number for tally in rules.about("a/file")] == [1, 3, 4, 6]
+    assert [tally.number for tally in rules.about("b")] == [1]
+    assert described(rules.about("a/file")[2]) == {"rule": 4, "do": "cache", "share": 0.5, "path": ("a",)}
+
+
+def test_a_treatment_tells_which_rule_says_so() -> None:
+    rules = [Rule(Do.IMMUTABLE, path=("a",)), Rule(Do.CACHE, path=("a/kept",)), Rule(Do.BYPASS, command=("restic",))]
+    for path, number in (("a/kept", 2), ("a/other", 3)):
+        tally = treatment(rules, BACKUP, path).tally
+        assert tally is not None and tally.number == number
+    assert treatment(rules, PERSON).tally is None
+
+
 # --- processes and inodes
 
 
@@ -152,10 +176,10 @@ def test_an_inode_is_judged_by_its_path_and_again_by_other_rules() -> None:
     treatments = Treatments(rules, lambda stream: None)
     treatments.judge(file)
     assert not file.treatment.is_prefetched and not file.treatment.is_bypassing
-    assert (file.group, file.is_immutable) == (1, True)
+    assert (file.treatment.group, file.is_immutable) == (1, True)
     treatments.take([])
     treatments.judge(file)
-    assert (file.treatment, file.group, file.is_immutable) == (ORDINARY, 0, False)
+    assert (file.treatment, file.is_immutable) == (ORDINARY, False)
 
 
 def test_control_groups_are_read_from_proc() -> None:
