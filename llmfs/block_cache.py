@@ -91,7 +91,7 @@ class BlockCache:
             return None
 
     def share_out(self, shares: Sequence[float]) -> None:
-        """What each group may take of the cache, from group 1 on. What is there joins one when it is used again."""
+        """What each group may take of the cache, from group 1 on. What was used already joins none that is new."""
         self._shares = Shares(shares)
 
     def share_bytes(self, group: int) -> int:
@@ -103,13 +103,14 @@ class BlockCache:
         return self._policy.get(key)
 
     def use(self, key: bytes, group: int = 0) -> str | None:
-        """A program used the block, of a file of that group. Returns who had fetched it ahead, the first time."""
+        """A program of that group used the block. Returns who had fetched it ahead, the first time."""
         resident = self._policy.get(key)
         if resident is None:
             return None
         generator, resident.generator = resident.generator, None
+        count = self._shares.use if resident.uses else self._shares.place
         self._policy.touch(key)
-        self._shares.place(key, resident.size_bytes, group)
+        count(key, resident.size_bytes, group)
         return generator
 
     def done_with(self, keys: Iterable[bytes]) -> None:
@@ -129,16 +130,18 @@ class BlockCache:
     def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
         """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead.
 
-        `group`: what the file counts for, where some may not have all of the cache.
+        `group`: for whom it is, where some may not have all of the cache.
         """
-        known = self.get(key) if key in self._policy else None
+        former = self._policy.get(key)
+        count = self._shares.use if former is not None and former.uses else self._shares.place
+        known = self.get(key) if former is not None else None
         block = known.merged(first_page, data) if known is not None else block_of(first_page, data)
         if not self._store.put(TABLE, key, encode(block)):
             self.drop(key, "lost")
             return
         self._heat(key, block)
         resident = self._policy.admit(key, disk_bytes(len(block.data)), generator)
-        self._shares.place(key, resident.size_bytes, group)
+        count(key, resident.size_bytes, group)
         self._make_room()
 
     def drop(self, key: bytes, reason: str = "asked") -> None:

@@ -17,6 +17,7 @@ ticks of one counter; what a look brings is dropped where the inode is of a late
 began before a change. A look counts as made when it was asked for, not when the slow source answered.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -24,6 +25,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import trio
@@ -165,11 +167,11 @@ class Metadata:
                 return (None if known is ABSENT else known), tier  # type: ignore[return-value]
         try:
             if workers.is_inline and not generator:  # nothing to share: it is answered before anybody could join
-                return await self._ask_name(directory, name, workers), Tier.SOURCE
+                return await self._ask_name(directory, name, workers, generator), Tier.SOURCE
             return await self._single_flight(
                 ("name", directory.id, name),
                 generator,
-                lambda: self._ask_name(directory, name, workers),
+                lambda: self._ask_name(directory, name, workers, generator),
             )
         except OSError as error:
             self._bear(error)
@@ -204,7 +206,7 @@ class Metadata:
             return inode.attributes, Tier.CACHE
         try:
             return await self._single_flight(
-                ("attributes", inode.id), generator, lambda: self._ask_attributes(inode, workers)
+                ("attributes", inode.id), generator, lambda: self._ask_attributes(inode, workers, generator)
             )
         except OSError as error:
             self._bear(error)
@@ -220,7 +222,7 @@ class Metadata:
         if listing is not None and self._has_listing(directory) and self.is_fresh(directory):
             return listing, Tier.CACHE
         return await self._single_flight(
-            ("listing", directory.id), generator, lambda: self._ask_listing(directory, workers)
+            ("listing", directory.id), generator, lambda: self._ask_listing(directory, workers, generator)
         )
 
     async def target(self, link: Inode, workers: Workers, generator: str | None = None) -> tuple[bytes, Tier]:
@@ -373,7 +375,7 @@ class Metadata:
         """Look at all names of a directory by listing it, if that brings their attributes along. Raises OSError."""
         if self._may_look_by_listing(directory):
             key = ("listing", directory.id)
-            await self._single_flight(key, generator, lambda: self._ask_listing(directory, workers))
+            await self._single_flight(key, generator, lambda: self._ask_listing(directory, workers, generator))
 
     def _may_look_by_listing(self, directory: Inode) -> bool:
         listing = directory.listing
@@ -405,7 +407,8 @@ class Metadata:
         known = self.inodes.get(inode_id)
         if known is not None and known.as_of > listing.as_of:
             return None
-        inode = self._take(directory, name, attributes, listing.as_of, listing.asked_ns)
+        with self.taking_in(generator):
+            inode = self._take(directory, name, attributes, listing.as_of, listing.asked_ns)
         if not self.is_fresh(inode):
             return None
         if generator is None:
@@ -574,6 +577,13 @@ class Metadata:
             directory.listing.looks.pop(name, None)
         self._records.drop_entry(directory.id, name)
 
+    def taking_in(self, generator: str | None) -> AbstractContextManager[object]:
+        """What `generator` asked for is taken in, without an await.
+
+        Where the source has no stable inode numbers, those that we give out are in records: there all are kept.
+        """
+        return self._records.passing() if generator == UNCOUNTED and self._source.has_stable_inodes else _AS_EVER
+
     # --- asking the source
 
     async def _single_flight(
@@ -612,7 +622,7 @@ class Metadata:
                 found.prefetched_by = generator
         return flight.result, Tier.SOURCE
 
-    async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:
+    async def _ask_name(self, directory: Inode, name: bytes, workers: Workers, generator: str | None) -> Inode | None:
         assert directory.children is not None
         attributes: Attributes | None
         for _ in range(LOOKS):
@@ -623,13 +633,14 @@ class Metadata:
                 attributes = None
             if directory.as_of <= began or directory.children.get(name) is before:
                 break  # else we may have made, removed or renamed it meanwhile
-        if attributes is None:
+        with self.taking_in(generator):
+            if attributes is not None:
+                return self._take(directory, name, attributes, began, asked_ns)
             self._remember(directory, name, ABSENT_ID, asked_ns)
-            directory.misses += 1
-            return None
-        return self._take(directory, name, attributes, began, asked_ns)
+        directory.misses += 1
+        return None
 
-    async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
+    async def _ask_attributes(self, inode: Inode, workers: Workers, generator: str | None) -> Attributes:
         for _ in range(LOOKS):
             self._on_revalidated()
             began, asked_ns, place = self._tick(), self.now_ns(), inode.place
@@ -643,12 +654,13 @@ class Metadata:
             if place is not None and inode.place == place:
                 self._take(*place, attributes, began, asked_ns)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        if place is not None and inode.place == place and inode.path_fd is None:
-            self._remember(*place, inode.id, asked_ns)  # it was looked at by its name
-        self._take_attributes(inode, attributes, began, asked_ns)
+        with self.taking_in(generator):
+            if place is not None and inode.place == place and inode.path_fd is None:
+                self._remember(*place, inode.id, asked_ns)  # it was looked at by its name
+            self._take_attributes(inode, attributes, began, asked_ns)
         return inode.attributes
 
-    async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
+    async def _ask_listing(self, directory: Inode, workers: Workers, generator: str | None) -> Listing:
         with_looks = not self._is_strict and not workers.is_inline  # else they would not be believed, or gain nothing
         for _ in range(LOOKS):
             began, asked_ns = self._tick(), self.now_ns()
@@ -662,7 +674,8 @@ class Metadata:
         former = directory.listing
         listing = directory.listing = Listing(names, directory.generation)
         listing.is_old = former is not None and former.is_old and former.generation == listing.generation
-        self._records.keep_listing(directory.id, listing)
+        with self.taking_in(generator):
+            self._records.keep_listing(directory.id, listing)
         if with_looks:
             listing.looks, listing.asked_ns, listing.as_of = looks, asked_ns, began
             self._bound_looks(listing)
@@ -817,4 +830,5 @@ class _Absent:
 
 ABSENT = _Absent()
 
+_AS_EVER = contextlib.nullcontext()
 _NOTHING = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

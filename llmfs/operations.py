@@ -692,7 +692,7 @@ class Operations(pyfuse3.Operations):
             return b"%d" % await self._cached_bytes(node)
         if name == HITS_XATTR:
             return b"%d" % node.hits
-        return await self._xattrs.get(node, name, _caller(ctx), may_look_ahead=bool(self._stream(ctx, node)))
+        return await self._xattrs.get(node, name, _caller(ctx), None if self._stream(ctx, node) else UNCOUNTED)
 
     @answers("listxattr")
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:

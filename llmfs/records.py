@@ -11,13 +11,18 @@ nothing else.
 While the store is *bypassed* the source answers faster than LMDB would: nothing is read, what a look brings is not
 kept, and what we changed ourselves is dropped, so that no older record can speak for it later.
 
+When their room is full all records go (`store.py`: expendable). A program that walks everything and is not to change
+the cache must not bring that about: beyond `PASSING_SHARE` of the room, what it looks at in *passing* replaces records
+and adds none.
+
 A mount that is killed takes along what it had not written yet, among it that it changed something itself. So what was
 seen before that is *doubted*, in this mount and in those after it: it has to be looked at again before it is believed.
 """
 
+import contextlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgpack
 
@@ -31,6 +36,9 @@ TABLES = (*RECORDS, "counters")
 LONGEST_LISTING = 100_000
 """Names; a longer listing is not worth its room."""
 
+PASSING_SHARE = 0.5
+"""Of the room for records. The rest is for those whose records are read again."""
+
 _ENTRY = struct.Struct("<QqQI")
 _SEEN = struct.Struct("<qQI")
 _LACKING = struct.Struct("<QB")
@@ -42,10 +50,20 @@ class Records:
     def __init__(self, store: Store, is_bypassed: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._is_bypassed = is_bypassed
+        self._is_passing = False
         self._epoch = int.from_bytes(store.get("counters", b"epoch") or b"", "big")
         if store.was_interrupted:
             self._epoch += 1
             store.put("counters", b"epoch", _key(self._epoch))  # on the disk before any record of this epoch
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """What is kept meanwhile was looked at in passing. Not over an await."""
+        self._is_passing = True
+        try:
+            yield
+        finally:
+            self._is_passing = False
 
     def entry(self, directory_id: int, name: bytes) -> Entry | None:
         """What a name stood for when it was last seen."""
@@ -137,7 +155,9 @@ class Records:
 
     def _keep(self, table: str, key: bytes, value: bytes, is_own: bool) -> None:
         if not self._is_bypassed():
-            self._store.put(table, key, value)
+            adds = self._is_passing and self._store.fill >= PASSING_SHARE and self._store.get(table, key) is None
+            if is_own or not adds:
+                self._store.put(table, key, value)
         elif is_own:
             self._store.delete(table, key)
 

@@ -144,6 +144,8 @@ class Store:
         self._was_slow = False
         self._is_reading_in = False
         self._is_spoiled = False
+        self.fill = 0.0
+        """How much of the limit the tables took when they were last written to."""
         self.was_interrupted = False
         """The last process that had it open was killed: values may be older than they should be."""
         self._env: lmdb.Environment | None = None
@@ -265,6 +267,7 @@ class Store:
                 elif _lacks(self._path):
                     raise lmdb.CorruptedError("its data file is shorter than it was")
                 self._env = self._environment(tables)
+                self._measure(self._env)
             except lmdb.Error as error:
                 log.warning("the cache in %s is damaged (%s): starting it anew", self._path, error)
                 self._on_fault()
@@ -358,6 +361,7 @@ class Store:
                 with environment.begin(write=True) as transaction:
                     for key, _ in puts:
                         self._delete(transaction, key)
+            self._measure(environment)
         except lmdb.MapFullError:
             self._on_lost([key for key, _ in puts])
             self._empty(environment)
@@ -365,6 +369,13 @@ class Store:
             self._fault("write", error)
             self._spoil()
             self._on_lost([key for key, _ in puts])
+
+    def _measure(self, environment: lmdb.Environment) -> None:
+        """Raises lmdb.Error."""
+        with environment.begin() as transaction:
+            sizes = [transaction.stat(table) for table in self._tables.values()]
+        pages = sum(size[kind] for size in sizes for kind in ("branch_pages", "leaf_pages", "overflow_pages"))
+        self.fill = pages * sizes[0]["psize"] / self._limit_bytes
 
     def _touched(self, looks: int, size_bytes: int) -> None:
         """So many records were looked at, of so many bytes. From both threads: a lost count delays it a little."""

@@ -24,7 +24,7 @@ import trio
 
 from llmfs.identity import Caller
 from llmfs.inodes import Inode, ListedName
-from llmfs.metadata import UNCOUNTED, UNREACHABLE, Metadata
+from llmfs.metadata import UNREACHABLE, Metadata
 from llmfs.policy.scanning import Scan
 from llmfs.records import Records
 from llmfs.source import Source
@@ -78,15 +78,16 @@ class Xattrs:
         self._walked_for: frozenset[bytes] = frozenset()  # and what it asked of each file
         self._send, self._receive = trio.open_memory_channel[_Ahead](AHEAD_LIMIT)
 
-    async def get(self, inode: Inode, name: bytes, caller: Caller, may_look_ahead: bool = True) -> bytes:
+    async def get(self, inode: Inode, name: bytes, caller: Caller, generator: str | None = None) -> bytes:
+        """`generator` is None, or UNCOUNTED where nothing is to be asked ahead of the program (metadata.py)."""
         known = inode.absent_xattrs
         seen_absent_ns = known.get(name, 0) if known else 0
-        if await self._is_absent(inode, name, self._demand, None if may_look_ahead else UNCOUNTED):
+        if await self._is_absent(inode, name, self._demand, generator):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        if may_look_ahead and name in _ASKED_BY_THE_KERNEL:
+        if generator is None and name in _ASKED_BY_THE_KERNEL:
             self._walked(inode, name, caller.pid)
         try:
-            return await self._get(inode, name, caller)
+            return await self._get(inode, name, caller, generator)
         except OSError as error:
             if error.errno in UNREACHABLE and seen_absent_ns:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
@@ -111,14 +112,15 @@ class Xattrs:
             return False  # it will be asked for, and that will say why
         return inode.lacking_xattrs == lacking and inode.generation == lacking[0]
 
-    async def _get(self, inode: Inode, name: bytes, caller: Caller) -> bytes:
+    async def _get(self, inode: Inode, name: bytes, caller: Caller, generator: str | None) -> bytes:
         """What the source says; that there is none of this name is remembered."""
         known, asked_ns, generation = inode.absent_xattrs, self._metadata.now_ns(), inode.generation
         try:
             return await self._ask(name, self._source.getxattr, inode, name, caller)
         except OSError as error:
             if error.errno == errno.ENODATA and name in _ASKED_BY_THE_KERNEL:
-                self._are_absent(inode, [name], known, asked_ns, generation)
+                with self._metadata.taking_in(generator):
+                    self._are_absent(inode, [name], known, asked_ns, generation)
             raise
 
     def _are_absent(

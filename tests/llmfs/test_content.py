@@ -14,6 +14,7 @@ from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
 from llmfs.content import FLIGHT_LIMIT_BYTES, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
+from llmfs.policy.rules import ORDINARY, Treatment
 from predictor.events import Tier
 
 SIZE = 3 * BLOCK_BYTES + 5000
@@ -90,15 +91,20 @@ class World:
         self.workers = FakeWorkers(self.source)
         self.fetched: list[tuple[str, int]] = []
         self.used: list[tuple[str, bool, int]] = []
+        self.heard: list[bool] = []
         self.content = Content(
             self.source,  # type: ignore[arg-type]
             Blocks(),  # type: ignore[arg-type]
             nursery,
             lambda inode, generator, offset, size: generator and self.fetched.append((generator, size)),
-            lambda inode, generator, late, offset, size, is_heard: self.used.append((generator, late, size)),
+            self._on_used,
         )
         self.inode = Inode(7, None, attributes(len(data)))
         self.inode.generation = 99
+
+    def _on_used(self, inode: Inode, generator: str, late: bool, offset: int, size: int, is_heard: bool) -> None:
+        self.used.append((generator, late, size))
+        self.heard.append(is_heard)
 
     async def read(self, offset: int, length: int, is_sequential: bool = False) -> tuple[bytes, Tier]:
         data, tier = await self.content.read(self.inode, offset, length, is_sequential, self.workers)  # type: ignore[arg-type]
@@ -209,6 +215,16 @@ def test_reader_joins_a_prefetch_and_it_counts_as_late() -> None:
             gate.set()
         assert len(world.source.reads) == 1
         assert world.fetched == [("guess", BLOCK_BYTES)] and world.used == [("guess", True, BLOCK_BYTES)]
+
+    in_world(test)
+
+
+def test_what_a_program_uses_that_is_not_heard_of_is_used_and_leads_to_nothing() -> None:
+    async def test(world: World) -> None:
+        await world.prefetch(0, 2 * BLOCK_BYTES)
+        for index, reader in enumerate((Treatment(is_prefetched=False), ORDINARY)):
+            await world.content.read(world.inode, index * BLOCK_BYTES, 100, False, world.workers, reader)  # type: ignore[arg-type]
+        assert len(world.used) == 2 and world.heard == [False, True]
 
     in_world(test)
 

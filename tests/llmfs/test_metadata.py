@@ -18,8 +18,8 @@ import trio.testing
 
 from llmfs.config import Consistency
 from llmfs.inodes import ASKED_SINGLY, Inode, InodeTable
-from llmfs.metadata import ASKED_AHEAD, Metadata
-from llmfs.records import TABLES, Records
+from llmfs.metadata import ASKED_AHEAD, UNCOUNTED, Metadata
+from llmfs.records import RECORDS, TABLES, Records
 from llmfs.source import SLOW_LISTINGS, SLOW_LOOKS, TRY_EVERY_S, Source
 from llmfs.store import Store, boot_id
 from predictor.events import Tier
@@ -69,18 +69,21 @@ class Calls:
 
 
 class World:
-    def __init__(self, root: Path, consistency: Consistency = Consistency.CLOSE_TO_OPEN) -> None:
+    def __init__(
+        self, root: Path, consistency: Consistency = Consistency.CLOSE_TO_OPEN, limit_bytes: int = 8 << 20
+    ) -> None:
         self.at = root / "source"
         self.at.mkdir(exist_ok=True)
         self.clock = Clock()
         self.calls = Calls()
         self.changed: list[int] = []
         self._consistency = consistency
+        self._limit_bytes = limit_bytes
         self._store_path = str(root / "meta")
         self._open()
 
     def _open(self) -> None:
-        self._store = Store(self._store_path, TABLES, 8 << 20)
+        self._store = Store(self._store_path, TABLES, self._limit_bytes, expendable=RECORDS)
         self.source = Source(self.at, 100, lambda *_: None)
         self.metadata = Metadata(
             self.source,
@@ -854,3 +857,26 @@ def test_source_without_stable_inodes_keeps_the_ids_it_was_given(world: World) -
         assert again[:2] == ids and again[2] not in ids
 
     run(test)
+
+
+@pytest.mark.parametrize("asker", [UNCOUNTED, None])
+def test_a_walk_in_passing_leaves_the_records_of_others_and_another_may_not(tmp_path: Path, asker: str | None) -> None:
+    world = World(tmp_path, limit_bytes=1 << 20)
+
+    async def test() -> None:
+        for name in (f"work-{number}" for number in range(50)):
+            world.old(name)
+            await world.lookup(name)
+        for number in range(4000):  # records of 600 KB and more, beside the pages that LMDB wants free
+            name = f"{number:04}-{'x' * 60}"
+            world.old(name)
+            await world.metadata.lookup(world.root, name.encode(), world.calls, asker)  # type: ignore[arg-type]
+            if number % 500 == 0:
+                await trio.sleep(0.1)  # the store writes behind
+
+    run(test)
+    world.remount()
+    root = world.root.id
+    kept = [world.metadata._records.entry(root, b"work-%d" % number) is not None for number in range(50)]
+    assert all(kept) if asker == UNCOUNTED else not any(kept)
+    world.close()

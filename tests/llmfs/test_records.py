@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from llmfs.attributes import Attributes
 from llmfs.inodes import Entry, ListedName, Listing
-from llmfs.records import Records
+from llmfs.records import PASSING_SHARE, Records
 
 SEEN = Attributes(0o100644, 1, 2, 3, 0, 4096, 4096, 8, 1, 2, 3, 0, 99)
 
@@ -15,6 +15,7 @@ class _Table:
     """A store that holds what it is given, in memory."""
 
     was_interrupted = False
+    fill = 0.0
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, bytes], bytes] = {}
@@ -93,3 +94,21 @@ def test_own_changes_are_dropped_and_looks_not_kept_while_bypassed() -> None:
     assert records(table).entry(1, b"other") is None
     fast.keep_entry(1, b"name", Entry(3, 7, 6), is_own=True)
     assert records(table).entry(1, b"name") is None
+
+
+def test_what_is_looked_at_in_passing_replaces_records_and_adds_none_where_room_is_short() -> None:
+    table = _Table()
+    kept = records(table)
+    kept.keep_inode(7, 1, 9, SEEN)
+    table.fill = PASSING_SHARE
+    with kept.passing():
+        kept.keep_inode(7, 2, 9, SEEN)
+        kept.keep_inode(8, 2, 9, SEEN)
+        kept.keep_inode(9, 0, 9, SEEN)  # a change of our own is no look
+    kept.keep_inode(10, 2, 9, SEEN)
+    assert [kept.inode(number) is not None for number in (7, 8, 9, 10)] == [True, False, True, True]
+    assert kept.inode(7) == (2, 9, SEEN)
+    table.fill = 0.4
+    with kept.passing():
+        kept.keep_inode(8, 2, 9, SEEN)
+    assert kept.inode(8) is not None

@@ -206,13 +206,24 @@ def test_a_group_over_its_share_loses_what_it_used_least_recently() -> None:
     assert shares.used_bytes(1) == 4 and shares.used_bytes(2) == 0
 
 
-def test_a_block_counts_for_who_used_it_last() -> None:
-    shares = Shares([0.5, 0.5])
+def test_a_block_goes_to_who_may_have_more_and_never_to_who_may_have_less() -> None:
+    shares = Shares([0.1, 0.5])
     shares.place(b"k", 4, 1)
-    shares.place(b"k", 5, 2)
+    shares.use(b"k", 5, 2)
     assert (shares.used_bytes(1), shares.used_bytes(2)) == (0, 5)
-    shares.place(b"k", 5, 0)
+    shares.use(b"k", 5, 1)
+    assert (shares.used_bytes(1), shares.used_bytes(2)) == (0, 5)
+    shares.use(b"k", 5, 0)  # all of the cache
+    shares.use(b"k", 5, 2)
     assert shares.used_bytes(2) == 0
+
+
+def test_what_is_used_again_in_a_group_leaves_it_later() -> None:
+    shares = Shares([0.5])
+    for key in (b"a", b"b", b"c"):
+        shares.place(key, 2, 1)
+    shares.use(b"a", 2, 1)
+    assert shares.over(8) == [b"b"]
 
 
 def test_the_bytes_of_a_group_are_those_of_its_blocks() -> None:
@@ -224,8 +235,13 @@ def test_the_bytes_of_a_group_are_those_of_its_blocks() -> None:
             shares.forget(key)
             held.pop(key, None)
         else:
-            shares.place(key, size, group)
-            held[key] = (size, group)
+            former = held[key][1] if key in held else None
+            if former is None or random.random() < 0.3:
+                shares.place(key, size, group)
+                held[key] = (size, group)
+            else:
+                shares.use(key, size, group)
+                held[key] = (size, min(former, group))  # 0 is everything, and group 2 has less than group 1
         for gone in shares.over(200):
             assert held.pop(gone)[1] > 0
         for group, bound in ((1, 60), (2, 40)):

@@ -184,6 +184,21 @@ def test_full_map_loses_the_batch_is_told_and_never_passes_the_limit(stores: Sto
     assert not store.is_down
 
 
+def test_fill_is_of_what_is_there(stores: Stores) -> None:
+    store = stores.open()
+    assert store.fill < 0.01
+    for i in range(20):
+        store.put("a", b"%d" % i, bytes(LIMIT // 40))
+    stores.close()
+    assert 0.5 < store.fill < 0.6
+    store = stores.open()
+    assert 0.5 < store.fill < 0.6
+    for i in range(20):
+        store.delete("a", b"%d" % i)
+    stores.close()
+    assert store.fill < 0.01
+
+
 def test_expendable_tables_are_emptied_when_full_and_the_others_stay(stores: Stores) -> None:
     store = stores.open(expendable=("a",))
     store.put("b", b"precious", b"kept")
