@@ -99,10 +99,12 @@ class Metadata:
         now_ns: Callable[[], int] = time.time_ns,
         judge: Callable[[Inode], None] = lambda inode: None,
         on_listing_used: Callable[[Inode, str], None] = lambda directory, generator: None,
+        on_in_vain: Callable[[str, str], None] = lambda kind, generator: None,
         looks_kept: int = 20_000,
     ) -> None:
         """`judge` notes in an inode that is new or has another name what policies say of it.
 
+        `on_in_vain(kind, generator)` hears of attributes and listings that were fetched ahead and that nobody used.
         `on_listing_used(directory, generator)` hears of a listing that was fetched ahead and answered a program.
         `looks_kept`: attributes that came along with listings, in memory until they are asked for.
         """
@@ -117,6 +119,7 @@ class Metadata:
         self.now_ns = now_ns
         self._judge = judge
         self._on_listing_used = on_listing_used
+        self._on_in_vain = on_in_vain
         self._looks_kept = looks_kept
         self._looks = 0  # that listings hold, at most
         self._listings_with_looks: deque[tuple[Listing, int]] = deque()
@@ -350,7 +353,7 @@ class Metadata:
             if attributes is None:
                 self._remember(directory, name, ABSENT_ID, asked_ns)
             else:
-                self._take(directory, name, attributes, began, asked_ns).prefetched_by = wanted[name]
+                self._ahead(self._take(directory, name, attributes, began, asked_ns), wanted[name])
             self._on_prefetched("attributes", wanted[name], False)
 
     async def look_at_names(self, directory: Inode, workers: Workers, generator: str) -> None:
@@ -590,9 +593,27 @@ class Metadata:
         if generator is not None:
             self._on_prefetched(_KINDS[key[0]], generator, False)
             found = self.inodes.get(key[1]) if key[0] == "attributes" else flight.result
-            if isinstance(found, Inode | Listing) and not flight.was_joined:
+            if isinstance(found, Inode) and not flight.was_joined:
+                self._ahead(found, generator)
+            elif isinstance(found, Listing) and not flight.was_joined:
                 found.prefetched_by = generator
         return flight.result, Tier.SOURCE
+
+    def _ahead(self, inode: Inode, generator: str) -> None:
+        """The inode's attributes were fetched ahead; those before them may have been, too."""
+        if inode.prefetched_by is not None:
+            self._on_in_vain("attributes", inode.prefetched_by)
+        inode.prefetched_by = generator
+
+    def let_go_of_listing(self, directory: Inode) -> None:
+        """What is in memory of a directory's names goes."""
+        self._listing_goes(directory.listing)
+        directory.listing = None
+
+    def _listing_goes(self, listing: Listing | None) -> None:
+        if listing is not None and listing.prefetched_by is not None:
+            self._on_in_vain("listing", listing.prefetched_by)
+            listing.prefetched_by = None
 
     async def _ask_name(self, directory: Inode, name: bytes, workers: Workers) -> Inode | None:
         assert directory.children is not None
@@ -642,6 +663,7 @@ class Metadata:
         self._take_attributes(directory, attributes, began, asked_ns)
         directory.misses = 0
         former = directory.listing
+        self._listing_goes(former)
         listing = directory.listing = Listing(names, directory.generation)
         listing.is_old = former is not None and former.is_old and former.generation == listing.generation
         self._records.keep_listing(directory.id, listing)
@@ -708,12 +730,15 @@ class Metadata:
     def dismissed(self, inode: Inode) -> None:
         """The table let go of an inode."""
         self._forgotten_change = max(self._forgotten_change, inode.changed_at)
+        if inode.prefetched_by is not None:
+            self._on_in_vain("attributes", inode.prefetched_by)
+        self._listing_goes(inode.listing)
         self._source.descriptors.forget(inode)
 
     def _own_change(self, directory: Inode) -> None:
         """We changed a directory: its attributes and its listing are not what they were."""
         self._disbelieve(directory)
-        directory.listing = None
+        self.let_go_of_listing(directory)
         self._records.drop_listing(directory.id)
         self._keep_attributes(directory)
 

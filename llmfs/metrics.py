@@ -29,6 +29,7 @@ from predictor.control.arms import ARMS
 from predictor.control.state import Floor
 from predictor.events import Tier
 from predictor.features import GENERATORS as RANKED
+from predictor.plan import MODELS, model_of
 
 _REQUEST_BUCKETS = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10)
 _SOURCE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.05, 0.1, 0.25, 1, 5, 30)
@@ -79,6 +80,9 @@ GENERATORS = {
     "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake", *_PLANNED),
 }
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
+
+FATES = ("issued", "in_time", "late", "unused")
+"""Of what is fetched ahead: that it was, and what became of it."""
 
 _SOURCE_CALL = {"data": "read", "attributes": "lookup", "listing": "list"}
 _MEAN_WEIGHT = 1 / 32
@@ -192,7 +196,12 @@ class Metrics:
         )
 
         # Prefetching
-        issued = Counter("llmfs_prefetch_issued", "Things fetched ahead.", ["kind", "generator"], registry=registry)
+        issued = Counter(
+            "llmfs_prefetch_issued",
+            "Things fetched ahead; a name that was found absent is in no other count.",
+            ["kind", "generator"],
+            registry=registry,
+        )
         self.prefetch_issued = _by_generator(issued)
         used = Counter(
             "llmfs_prefetch_used",
@@ -204,11 +213,12 @@ class Metrics:
         self.prefetch_late = _by_generator(used, "late")
         unused = Counter(
             "llmfs_prefetch_unused",
-            "Things fetched ahead that left the cache or ran out of time unused.",
+            "Things fetched ahead that nobody used: data that left the cache; attributes and listings that were asked"
+            " for after their time, looked at anew, or let go of.",
             ["kind", "generator"],
             registry=registry,
         )
-        self.prefetch_unused = _by_generator(unused, kinds=("data", "attributes"))
+        self.prefetch_unused = _by_generator(unused)
         saved = Counter(
             "llmfs_stall_saved_seconds",
             "Estimate of the time that programs did not wait for the source because a prefetch was there in time.",
@@ -231,6 +241,23 @@ class Metrics:
             "llmfs_prefetch_unused_bytes", "Bytes fetched ahead that left the cache unused.", sizes, registry=registry
         )
         self.prefetch_unused_bytes = _of_data(unused_bytes)
+        items = Counter(
+            "llmfs_prefetch_model_items",
+            "Things fetched ahead (issued), and those of them that were used in time, used late, or unused, by what"
+            " decided on them: a rule, how often such came true (counts), or a network.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.prefetch_by_model = {fate: {model: items.labels(model, fate) for model in MODELS} for fate in FATES}
+        sizes_by_model = Counter(
+            "llmfs_prefetch_model_bytes",
+            "Bytes of data among llmfs_prefetch_model_items.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.prefetch_bytes_by_model = {
+            fate: {model: sizes_by_model.labels(model, fate) for model in MODELS} for fate in FATES
+        }
         self.prefetch_dropped = Counter(
             "llmfs_prefetch_dropped", "Planned things not fetched: stale, over budget or failed.", registry=registry
         )
@@ -398,12 +425,14 @@ class Metrics:
 
     def prefetched(self, kind: str, generator: str, size_bytes: int = 0) -> None:
         """Something was fetched ahead."""
+        self._became("issued", generator, size_bytes)
         self.prefetch_issued[kind][_known(kind, generator)].inc()
         if kind == "data":
             self.prefetch_issued_bytes[_known(kind, generator)].inc(size_bytes)
 
     def prefetch_used(self, kind: str, generator: str, was_late: bool, size_bytes: int = 0) -> None:
         """A program used what was fetched ahead."""
+        self._became("late" if was_late else "in_time", generator, size_bytes)
         generator = _known(kind, generator)
         (self.prefetch_late if was_late else self.prefetch_in_time)[kind][generator].inc()
         if kind == "data":
@@ -413,11 +442,17 @@ class Metrics:
 
     def prefetch_was_in_vain(self, kind: str, generator: str, size_bytes: int = 0) -> None:
         """What was fetched ahead is gone, or not to be believed any more, and nobody used it."""
+        self._became("unused", generator, size_bytes)
         generator = _known(kind, generator)
-        if kind in self.prefetch_unused:
-            self.prefetch_unused[kind][generator].inc()
+        self.prefetch_unused[kind][generator].inc()
         if kind == "data":
             self.prefetch_unused_bytes[generator].inc(size_bytes)
+
+    def _became(self, fate: str, generator: str, size_bytes: int) -> None:
+        model = model_of(generator)
+        self.prefetch_by_model[fate][model].inc()
+        if size_bytes:
+            self.prefetch_bytes_by_model[fate][model].inc(size_bytes)
 
     def evicted(self, reason: str, size_bytes: int, generator: str | None) -> None:
         """A block left the cache. `generator`: who had it fetched ahead, where nobody used it."""
@@ -511,10 +546,8 @@ def _known(kind: str, generator: str) -> str:
     return generator if generator in GENERATORS[kind] else OTHER
 
 
-def _by_generator(
-    counter: Counter, *more: str, kinds: Iterable[str] = ("data", "attributes", "listing")
-) -> dict[str, dict[str, Counter]]:
-    return {kind: {name: counter.labels(kind, name, *more) for name in GENERATORS[kind]} for kind in kinds}
+def _by_generator(counter: Counter, *more: str) -> dict[str, dict[str, Counter]]:
+    return {kind: {name: counter.labels(kind, name, *more) for name in names} for kind, names in GENERATORS.items()}
 
 
 def _of_data(counter: Counter, *more: str) -> dict[str, Counter]:

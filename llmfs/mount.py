@@ -191,6 +191,7 @@ class Mount:
             metrics.revalidations.inc,
             judge=self.treatments.judge,
             on_listing_used=self._listing_used,
+            on_in_vain=metrics.prefetch_was_in_vain,
             looks_kept=profile.looks_kept,
         )
         self._recordings = Recordings(
@@ -346,7 +347,13 @@ class Mount:
         limit = self._config.profile.held_inodes
         if limit is None:
             return None
-        return HeldFiles(self.metadata.inodes, limit, self.kernel.drop_name, self.metrics.names_given_back.inc)
+        return HeldFiles(
+            self.metadata.inodes,
+            limit,
+            self.kernel.drop_name,
+            self.metadata.let_go_of_listing,
+            self.metrics.names_given_back.inc,
+        )
 
     def _control(self, upkeep: Upkeep, pinning: Pinning) -> ControlServer:
         return ControlServer(

@@ -21,7 +21,7 @@ from llmfs.policy.planning import Job, Planning
 from llmfs.workers import Workers
 from predictor.control.arms import Arm
 from predictor.events import Tier
-from predictor.plan import PlanItem, Want
+from predictor.plan import PlanItem, Want, origin
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class Prefetcher:
                 place, path = directory, (name,)
                 if item.generator in REMEMBERED:
                     planning.expect(directory, name, item.horizon)
-            job = Job(item.want, place, path, item.offset, item.length, item.generator, now_s, item.score)
+            who = origin(item.generator, item.model)
+            job = Job(item.want, place, path, item.offset, item.length, who, now_s, item.score)
             if not self._is_ready(job, planning.lead_s(planning.accesses + item.horizon, now_s)):
                 self._push(item.horizon, job)
 

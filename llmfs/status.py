@@ -28,9 +28,14 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "attributes_issued": _sum(metrics.prefetch_issued["attributes"]),
             "attributes_used_in_time": _sum(metrics.prefetch_in_time["attributes"]),
             "attributes_used_late": _sum(metrics.prefetch_late["attributes"]),
+            "attributes_unused": _sum(metrics.prefetch_unused["attributes"]),
             "listings_issued": _sum(metrics.prefetch_issued["listing"]),
+            "listings_used_in_time": _sum(metrics.prefetch_in_time["listing"]),
+            "listings_used_late": _sum(metrics.prefetch_late["listing"]),
+            "listings_unused": _sum(metrics.prefetch_unused["listing"]),
             "dropped": _count(metrics.prefetch_dropped),
             "by_generator": _by_generator(metrics),
+            "by_model": _by_model(metrics),
         },
         "waiting": {
             "suffered_s": round(sum(metrics.stall_seconds().values()), 3),
@@ -58,6 +63,15 @@ def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:
         }
         for generator, counter in metrics.prefetch_issued["data"].items()
         if (issued := _count(counter))
+    }
+
+
+def _by_model(metrics: Metrics) -> dict[str, dict[str, int]]:
+    """Of each that decided on any: how many things were fetched ahead, and what became of them."""
+    return {
+        model: {fate: _count(counters[model]) for fate, counters in metrics.prefetch_by_model.items()}
+        for model, counter in metrics.prefetch_by_model["issued"].items()
+        if _count(counter)
     }
 
 

@@ -26,7 +26,7 @@ from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
 from predictor.features import extension_bucket, token
 from predictor.limits import Limits
-from predictor.plan import Outcome, PlanItem
+from predictor.plan import LEARNED, Outcome, PlanItem
 from predictor.planner import Planner
 from predictor.processes import Processes
 from predictor.proposals import Proposer
@@ -48,6 +48,7 @@ class Engine:
     def __init__(self, limits: Limits | None = None, ranker: Ranker | None = None) -> None:
         self.limits = limits or Limits()
         self.ranker = ranker
+        self.network = LEARNED  # what the ranker is called in plans
         self.paths = PathTable()
         self.history = History(self.limits.history)
         self.successors = Successors(self.limits.contexts)
@@ -326,7 +327,7 @@ class Engine:
         """What should be ready and was not planned yet, the nearest first; at most `plan_items`."""
         touched = list(self._touched.values())
         self._touched.clear()
-        return self._planner.plan(touched, self._together, self.ranker)
+        return self._planner.plan(touched, self._together, self.ranker, self.network)
 
     def scores(self) -> list[tuple[bytes, float]]:
         """(path, probability of reuse), for eviction: of what was used since the last call, and of what comes next."""

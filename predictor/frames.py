@@ -12,7 +12,7 @@ Both directions are bounded and may be dropped; neither side ever waits for the 
 
     predictor -> mount
         ["state", name]                         "loading", "rules" (no network yet), "learned"
-        ["plan", [[want, path, offset, length, score, horizon, generator]...]]
+        ["plan", [[want, path, offset, length, score, horizon, generator, model]...]]
         ["scores", [[path, score]...]]          probability of reuse, for eviction
         ["statistics", {name: number}]          cumulative, for metrics
 """

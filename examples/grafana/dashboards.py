@@ -387,6 +387,37 @@ DETAILS = (
         ),
     ),
     Row(
+        "What decides on it",
+        6,
+        (
+            Panel(
+                "Fetched ahead, by model",
+                "What decided: a rule, how often such came true before (counts), the network that is shipped"
+                " (pretrained), or the mount's own (learned).",
+                "Bps",
+                (Query(rate('llmfs_prefetch_model_bytes_total{outcome="issued"}', "model"), "{{model}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "What became of it, by model",
+                "Things: blocks of data, attributes, listings.",
+                "ops",
+                (
+                    Query(
+                        rate('llmfs_prefetch_model_items_total{outcome!="issued"}', "model, outcome") + " > 0",
+                        "{{model}} {{outcome}}",
+                    ),
+                ),
+            ),
+            Panel(
+                "Accuracy, by model",
+                "Of the prefetched bytes whose fate was known within the hour, those that were used.",
+                "percentunit",
+                (Query(f"instance_model:llmfs_prefetch_accuracy:ratio_rate1h{{{MOUNT}}}", "{{model}}"),),
+            ),
+        ),
+    ),
+    Row(
         "What it is worth",
         8,
         (

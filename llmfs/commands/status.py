@@ -106,6 +106,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("lookups", _by_tier(table(says, "lookups"), {})),
         ("prefetch", _prefetch(table(says, "prefetch"), "")),
         ("names", _prefetch(table(says, "prefetch"), "attributes_")),
+        ("listings", _prefetch(table(says, "prefetch"), "listings_")),
         ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
@@ -135,7 +136,7 @@ def _by_tier(counts: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
 
 
 def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
-    """What became of the blocks fetched ahead; with a prefix, of the names and attributes."""
+    """What became of the blocks fetched ahead; with a prefix, of the attributes or listings."""
     if f"{prefix}issued" not in figures:
         return ""
     issued = number(figures, f"{prefix}issued")

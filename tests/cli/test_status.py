@@ -30,7 +30,8 @@ SAYS: dict[str, Any] = {
     "read_bytes": {"source": 1 << 20, "cache": 3 << 20, "joined": 0},
     "lookups": {"cache": 3, "source": 1},
     "prefetch": {"issued": 200, "used_in_time": 150, "used_late": 20, "unused": 10, "issued_bytes": 5 << 20}
-    | {"attributes_issued": 40, "attributes_used_in_time": 30, "attributes_used_late": 2},
+    | {"attributes_issued": 40, "attributes_used_in_time": 30, "attributes_used_late": 2, "attributes_unused": 4}
+    | {"listings_issued": 10, "listings_used_in_time": 9, "listings_used_late": 0, "listings_unused": 1},
     "waiting": {"suffered_s": 12.34, "saved_by_prefetching_s": 2345.6},
     "cache": {"used_bytes": 1 << 29, "limit_bytes": 1 << 30, "blocks": 4096, "evictions": 7},
     "source_calls": {"requests": 1234, "latency_ms": 2.5, "errors": 0},
@@ -58,7 +59,8 @@ def test_a_mount_in_full() -> None:
         "  reads      1,000: 85.0% cache (3 MiB), 5.0% in flight (0 B), 10.0% source (1 MiB)",
         "  lookups    4: 75.0% cache, 25.0% source",
         "  prefetch   200 (5 MiB): 75.0% used in time, 10.0% used late, 5.0% unused",
-        "  names      40: 75.0% used in time, 5.0% used late",
+        "  names      40: 75.0% used in time, 5.0% used late, 10.0% unused",
+        "  listings   10: 90.0% used in time, 0.0% used late, 10.0% unused",
         "  waiting    12.3 s for the source; about 2,345.6 s saved by prefetching",
         "  cache      ██████████░░░░░░░░░░ 512 MiB of 1 GiB, 4,096 blocks, 7 evictions",
         "  predictor  learned: rules",

@@ -75,6 +75,7 @@ class World:
         self.clock = Clock()
         self.calls = Calls()
         self.changed: list[int] = []
+        self.in_vain: list[tuple[str, str]] = []
         self._consistency = consistency
         self._store_path = str(root / "meta")
         self._open()
@@ -89,6 +90,7 @@ class World:
             self._consistency,
             lambda inode: self.changed.append(inode.id),
             now_ns=self.clock,
+            on_in_vain=lambda kind, generator: self.in_vain.append((kind, generator)),
         )
         self.root = self.metadata.root
 
@@ -671,6 +673,47 @@ def test_names_that_are_wanted_of_a_directory_are_looked_at_together(world: Worl
         assert world.calls.take() == []
         await look_together(world, "f", "g")
         assert world.calls.take() == []  # the first is known, and somebody will ask for the other
+
+    run(test)
+
+
+def test_attributes_that_were_fetched_ahead_and_looked_at_anew_or_let_go_of_were_in_vain(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        f = await world.lookup("f")
+        assert f is not None
+        for turn in range(3):
+            world.clock.ns += 100 * S
+            await world.metadata.attributes(f, world.calls, "history")  # type: ignore[arg-type]
+            assert world.in_vain == turn * [("attributes", "history")]
+        world.metadata.dismissed(f)
+        assert world.in_vain == 3 * [("attributes", "history")]
+
+    run(test)
+
+
+def test_listing_that_was_fetched_ahead_and_replaced_or_let_go_of_was_in_vain(world: World) -> None:
+    async def test() -> None:
+        (world.at / "d").mkdir()
+        d = await world.lookup("d")
+        assert d is not None
+
+        async def ahead() -> None:
+            await world.metadata.listing(d, world.calls, "descent")  # type: ignore[arg-type]
+
+        await ahead()
+        assert world.in_vain == []
+        world.metadata.let_go_of_listing(d)
+        assert world.in_vain == [("listing", "descent")]
+        world.metadata.made(d, b"x", d.attributes)
+        await ahead()
+        world.metadata.made(d, b"y", d.attributes)
+        assert world.in_vain == 2 * [("listing", "descent")]
+        await ahead()
+        listing, _ = await world.metadata.listing(d, world.calls)  # type: ignore[arg-type]
+        world.metadata.listing_used(d, listing)
+        world.metadata.dismissed(d)
+        assert world.in_vain == 2 * [("listing", "descent")], "the last one was used"
 
     run(test)
 

@@ -8,6 +8,7 @@ from prometheus_client import generate_latest
 
 from llmfs.metrics import ERROR_CLASSES, GENERATORS, Metrics, error_class
 from predictor.events import Tier
+from predictor.plan import MODELS, origin
 
 
 @pytest.fixture
@@ -74,6 +75,25 @@ def test_evicted_prefetch_counts_as_unused(metrics: Metrics) -> None:
     assert value(metrics, "llmfs_prefetch_unused_bytes_total", generator="history") == 10
     assert value(metrics, "llmfs_prefetch_unused_total", kind="data", generator="history") == 1
     assert value(metrics, "llmfs_cache_evicted_bytes_total", reason="capacity") == 100
+
+
+def test_prefetches_are_told_by_what_decided_on_them(metrics: Metrics) -> None:
+    learned, counted = origin("sibling", "learned"), origin("sibling", "counts")
+    metrics.prefetched("data", learned, 1000)
+    metrics.prefetched("attributes", counted)
+    metrics.prefetched("data", "region", 10)
+    metrics.prefetch_used("data", learned, was_late=False, size_bytes=400)
+    metrics.prefetch_used("attributes", counted, was_late=True)
+    metrics.prefetch_was_in_vain("data", "region", 10)
+    items, sizes = "llmfs_prefetch_model_items_total", "llmfs_prefetch_model_bytes_total"
+    assert [value(metrics, items, model=model, outcome="issued") for model in MODELS] == [1, 1, 0, 1]
+    assert value(metrics, items, model="learned", outcome="in_time") == 1
+    assert value(metrics, items, model="counts", outcome="late") == 1
+    assert value(metrics, items, model="rules", outcome="unused") == 1
+    assert value(metrics, sizes, model="learned", outcome="issued") == 1000
+    assert value(metrics, sizes, model="learned", outcome="in_time") == 400
+    assert value(metrics, sizes, model="rules", outcome="unused") == 10
+    assert value(metrics, "llmfs_prefetch_issued_total", kind="data", generator="sibling") == 1
 
 
 def test_error_classes_are_apart() -> None:

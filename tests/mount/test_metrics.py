@@ -2,14 +2,18 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import subprocess
+import time
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmfs.policy.freshness import SHORTEST_NS
+from llmfs.source import LOOKS_IN_LISTING
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
 
@@ -96,6 +100,73 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
     assert waiting["suffered_s"] >= round(total("llmfs_stall_seconds_total"), 3) > 0
     assert waiting["saved_by_prefetching_s"] == pytest.approx(total("llmfs_stall_saved_seconds_total"), abs=0.01)
     assert total("llmfs_prefetch_used_bytes_total") <= total("llmfs_prefetch_issued_bytes_total")
+
+
+def test_prefetches_are_told_by_what_decided_on_them(world: World) -> None:
+    """Readahead is a rule's; of what was never read the shipped network decides, or, until it ranks, the counts."""
+    (world.backing / "large").write_bytes(os.urandom(4_000_000))
+    for directory in range(6):
+        (world.backing / f"d{directory}").mkdir()
+        for number in range(20):
+            (world.backing / f"d{directory}" / f"{number:02}").write_bytes(os.urandom(20_000))
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    eventually(lambda: m.status()["predictor_state"] == "pretrained", 30, "a predictor that is ready")
+    (m / "large").read_bytes()
+
+    def by_model(outcome: str, name: str = "items") -> dict[str, float]:
+        return {
+            dict(labels)["model"]: number
+            for (each, labels), number in samples(m).items()
+            if each == f"llmfs_prefetch_model_{name}_total" and dict(labels)["outcome"] == outcome
+        }
+
+    assert by_model("issued", "bytes")["rules"] > 1_000_000 and by_model("in_time")["rules"] > 0
+    turn = itertools.count()
+
+    def is_ranked() -> bool:
+        directory = next(turn) % 6
+        for name in sorted(os.listdir(m / f"d{directory}")):
+            (m / f"d{directory}" / name).read_bytes()
+            time.sleep(0.005)  # as a program that does something with it
+        issued = by_model("issued")
+        return issued["counts"] + issued["pretrained"] > 0 and issued["learned"] == 0
+
+    eventually(is_ranked, 60, "rankings")
+    now = samples(m)
+    for outcome, name in (("issued", "llmfs_prefetch_issued_total"), ("unused", "llmfs_prefetch_unused_total")):
+        assert sum(by_model(outcome).values()) >= sum(value for (each, _), value in now.items() if each == name)
+
+
+def test_prefetched_listings_and_attributes_that_nobody_asks_for_are_told(world: World) -> None:
+    (world.backing / "d").mkdir()
+    for number in range(4):
+        (world.backing / "d" / f"s{number}").mkdir()
+    (world.backing / "names").mkdir()
+    for number in range(LOOKS_IN_LISTING + 1):  # too many for a listing to bring their attributes along
+        (world.backing / "names" / f"{number:05}").touch()
+    m = world.mount("--predictor", "sequential", "--metrics-port", "0", source=world.slow_source())
+
+    def total(name: str, kind: str) -> float:
+        found = samples(m).items()
+        return sum(value for (each, has), value in found if each == name and dict(has)["kind"] == kind)
+
+    os.listdir(m / "d")
+    eventually(lambda: total("llmfs_prefetch_issued_total", "listing") == 4, 20, "listings of those below")
+    assert total("llmfs_prefetch_unused_total", "listing") == 0
+    for number in range(4):
+        (world.backing / "d" / f"s{number}" / "new").touch()
+    time.sleep(SHORTEST_NS / 1e9)
+    for number in range(4):
+        assert os.listdir(m / "d" / f"s{number}") == ["new"]
+    assert total("llmfs_prefetch_unused_total", "listing") == 4
+
+    def walk_begins() -> bool:
+        for name in os.listdir(m / "names")[:4]:
+            os.stat(m / "names" / name)
+        time.sleep(1)
+        return total("llmfs_prefetch_unused_total", "attributes") > 0
+
+    eventually(walk_begins, 60, "names that were looked at twice ahead of no use")
 
 
 def test_source_that_is_gone_hangs_and_comes_back_shows(world: World) -> None:
