@@ -11,11 +11,13 @@ call for several blocks counts for each of them, which says too much where the s
 was late counts for nothing, which says too little.
 
 Hits in the kernel's page cache are not here. They never reach us, and nothing that does tells their number: an open
-says that a file's pages were kept, not which of them are read.
+says that a file's pages were kept, not which of them are read. Of the pages that we pushed there, what share is read is
+estimated from a sample that is held back (`read_share`).
 """
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Set
+from math import sqrt
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -104,6 +106,15 @@ _PREDICTOR_GAUGES = {
     "state_bytes": "Size on disk of what was learned",
 }
 _LOSSES = ("shadow", "incumbent", "prior")
+
+
+def read_share(held_back: int, used: int) -> tuple[float, float]:
+    """The share of pushed pages that programs read, and its standard error, from `held_back` pages of which `used` were
+    read. `held_back` is not 0.
+
+    The error is that of the rule of succession: all of three pages is no certainty.
+    """
+    return used / held_back, sqrt((used + 1) * (held_back - used + 1) / (held_back + 3)) / (held_back + 2)
 
 
 def error_class(number: int) -> str:
@@ -269,12 +280,12 @@ class Metrics:
             "Cached bytes stored in the kernel's page cache, because they are being read in small pieces.",
             registry=registry,
         )
-        self._held_back = Counter(
+        self.held_back = Counter(
             "llmfs_push_held_back_pages",
             "Pages left out of a push as a sample, one in 1024: a read of them reaches llmfs.",
             registry=registry,
         )
-        self._held_back_used = Counter(
+        self.held_back_used = Counter(
             "llmfs_push_held_back_used_pages",
             "Of these, those that a program then read: their share estimates that of all pushed pages.",
             registry=registry,
@@ -483,7 +494,7 @@ class Metrics:
 
     def page_held_back(self, was_used: bool) -> None:
         """A page was left out of a push as a sample, or one of these was then read."""
-        (self._held_back_used if was_used else self._held_back).inc()
+        (self.held_back_used if was_used else self.held_back).inc()
 
     def predictor_restarted(self) -> None:
         """It had ended, and is started again."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
+from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics, read_share
 
 
 def status_of(metrics: Metrics) -> dict[str, Any]:
@@ -17,6 +17,7 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
         "reads": {name: _count(metrics.reads[tier]) for tier, name in TIERS.items()},
         "read_bytes": {name: _count(metrics.read_bytes[tier]) for tier, name in TIERS.items()},
         "lookups": {name: _count(metrics.metadata[tier]) for tier, name in TIERS.items()},
+        "kernel": _kernel(metrics),
         "prefetch": {
             "issued": _sum(metrics.prefetch_issued["data"]),
             "issued_bytes": _sum(metrics.prefetch_issued_bytes),
@@ -50,6 +51,22 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "errors": _sum(metrics.source_error),
         },
     }
+
+
+def _kernel(metrics: Metrics) -> dict[str, Any]:
+    """What was pushed into the kernel's page cache and, once pages were held back, how much of it is read there, with
+    standard errors."""
+    pushed_bytes, held_back = _count(metrics.pushed_bytes), _count(metrics.held_back)
+    figures: dict[str, Any] = {"pushed_bytes": pushed_bytes, "held_back_pages": held_back}
+    if held_back:
+        share, error = read_share(held_back, _count(metrics.held_back_used))
+        figures |= {
+            "read_share": round(share, 4),
+            "read_share_error": round(error, 4),
+            "read_bytes": int(share * pushed_bytes),
+            "read_bytes_error": int(error * pushed_bytes),
+        }
+    return figures
 
 
 def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:

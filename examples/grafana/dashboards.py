@@ -69,6 +69,19 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Band(Panel):
+    """An estimate between its bounds: `queries` are the lower one, the estimate and the upper one."""
+
+    def builder(self) -> Builder:
+        low, _, high = (query.legend for query in self.queries)
+        line = models.DynamicConfigValue("custom.lineWidth", 0)
+        fill = models.DynamicConfigValue("custom.fillBelowTo", low)
+        panel = Panel.builder(self)
+        assert isinstance(panel, timeseries.Panel)
+        return panel.fill_opacity(0).override_by_name(low, [line]).override_by_name(high, [line, fill])
+
+
+@dataclass(frozen=True, slots=True)
 class Figure(Panel):
     """A number, coloured by thresholds; `words`: what values are called, and their colours."""
 
@@ -155,6 +168,10 @@ def mean(histogram: str, by: str) -> str:
 def recorded(name: str) -> Query:
     return Query(f"{name}{{{MOUNT}}}")
 
+
+READ_IN_KERNEL = f"sum (instance:llmfs_kernel_hit_bytes:estimate{{{MOUNT}}})"
+READ_IN_KERNEL_ERROR = f"sqrt(sum (instance:llmfs_kernel_hit_bytes:stderr{{{MOUNT}}} ^ 2))"
+"""Over the chosen mounts, whose samples are independent."""
 
 OVERVIEW = (
     Row(
@@ -564,13 +581,44 @@ DETAILS = (
                     Query(rate("llmfs_revalidations_total"), "revalidations a second"),
                 ),
             ),
+        ),
+    ),
+    Row(
+        "The kernel's page cache",
+        8,
+        (
             Panel(
-                "Pushed into the kernel's page cache",
-                "Of the pages that were held back as a sample, the share that is read estimates that of all.",
+                "Pushed into it",
+                "Bytes of files that are being read in small pieces.",
+                "Bps",
+                (Query(rate("llmfs_pushed_bytes_total"), "pushed"),),
+            ),
+            Figure(
+                "Of what was pushed, read",
+                "The share of the pages held back as a sample that programs read, and its standard error.",
+                "percentunit",
+                (
+                    recorded("instance:llmfs_pushed_pages_read:ratio"),
+                    Query(f"instance:llmfs_pushed_pages_read:stderr{{{MOUNT}}}", "± {{instance}}"),
+                ),
+            ),
+            Band(
+                "Pushed bytes that were read there, estimated",
+                "Since the mount: that share of what was pushed. The band is of two standard errors on either side.",
+                "bytes",
+                tuple(
+                    Query(f"clamp_min({READ_IN_KERNEL} {sign} 2 * {READ_IN_KERNEL_ERROR}, 0)", legend)
+                    if sign
+                    else Query(READ_IN_KERNEL, legend)
+                    for sign, legend in (("-", "at least"), ("", "estimate"), ("+", "at most"))
+                ),
+            ),
+            Panel(
+                "The sample",
+                "Pages, one in 1024, that were held back since the mount, and those of them that were then read.",
                 "none",
                 (
-                    Query(rate("llmfs_pushed_bytes_total"), "bytes a second"),
-                    Query(total("llmfs_push_held_back_pages_total"), "pages held back"),
+                    Query(total("llmfs_push_held_back_pages_total"), "held back"),
                     Query(total("llmfs_push_held_back_used_pages_total"), "of these, read"),
                 ),
             ),

@@ -2,11 +2,13 @@
 
 import errno
 import os
+from math import sqrt
 
 import pytest
 from prometheus_client import generate_latest
 
-from llmfs.metrics import ERROR_CLASSES, GENERATORS, Metrics, error_class
+from llmfs.metrics import ERROR_CLASSES, GENERATORS, Metrics, error_class, read_share
+from llmfs.status import status_of
 from predictor.events import Tier
 from predictor.plan import MODELS, origin
 
@@ -94,6 +96,20 @@ def test_prefetches_are_told_by_what_decided_on_them(metrics: Metrics) -> None:
     assert value(metrics, sizes, model="learned", outcome="in_time") == 400
     assert value(metrics, sizes, model="rules", outcome="unused") == 10
     assert value(metrics, "llmfs_prefetch_issued_total", kind="data", generator="sibling") == 1
+
+
+def test_share_of_pushed_pages_that_is_read_is_told_with_its_error(metrics: Metrics) -> None:
+    assert "read_share" not in status_of(metrics)["kernel"]
+    metrics.pushed_bytes.inc(4_000_000_000)
+    for number in range(1000):
+        metrics.page_held_back(False)
+        if number < 640:
+            metrics.page_held_back(True)
+    told = status_of(metrics)["kernel"]
+    assert told["read_share"] == 0.64 and told["read_share_error"] == pytest.approx(sqrt(0.64 * 0.36 / 1000), abs=1e-4)
+    assert told["read_bytes"] == 2_560_000_000
+    assert told["read_bytes_error"] == pytest.approx(4e9 * told["read_share_error"], rel=0.01)
+    assert read_share(3, 3)[1] > 0.1, "three pages are no certainty"
 
 
 def test_error_classes_are_apart() -> None:
