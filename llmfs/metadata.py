@@ -67,6 +67,11 @@ TOGETHER = 8
 LOOKS_WEIGHT = 1 / 16
 """Of one look in how long looks last of late."""
 
+SAME, CHANGED, GONE = "same", "changed", "gone"
+"""What a look found of what was known."""
+
+_NO_LONGER_THERE = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR))
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 
@@ -95,7 +100,7 @@ class Metadata:
         consistency: Consistency,
         on_changed: Callable[[Inode], None],
         on_prefetched: Callable[[str, str, bool], None] = lambda kind, generator, was_late: None,
-        on_revalidated: Callable[[], None] = lambda: None,
+        on_revalidated: Callable[[str, str], None] = lambda kind, outcome: None,
         now_ns: Callable[[], int] = time.time_ns,
         judge: Callable[[Inode], None] = lambda inode: None,
         on_listing_used: Callable[[Inode, str], None] = lambda directory, generator: None,
@@ -104,7 +109,9 @@ class Metadata:
     ) -> None:
         """`judge` notes in an inode that is new or has another name what policies say of it.
 
-        `on_in_vain(kind, generator)` hears of attributes and listings that were fetched ahead and that nobody used.
+        `on_revalidated(kind, outcome)` hears of each look at a name, attributes or a listing that was known and whose
+        time was up: SAME, CHANGED or GONE. `on_in_vain(kind, generator)` hears of attributes and listings that were
+        fetched ahead and that nobody used.
         `on_listing_used(directory, generator)` hears of a listing that was fetched ahead and answered a program.
         `looks_kept`: attributes that came along with listings, in memory until they are asked for.
         """
@@ -350,6 +357,7 @@ class Metadata:
         for name, attributes in found.items():
             if directory.children.get(name) is not before[name]:
                 continue  # a program looked at it meanwhile
+            self._name_revalidated(before[name], attributes)
             if attributes is None:
                 self._remember(directory, name, ABSENT_ID, asked_ns)
             else:
@@ -392,9 +400,14 @@ class Metadata:
         known = self.inodes.get(inode_id)
         if known is not None and known.as_of > listing.as_of:
             return None
+        before = None
+        if known is not None and known.checked_ns and not self.is_fresh(known):
+            before = known.attributes
         inode = self._take(directory, name, attributes, listing.as_of, listing.asked_ns)
         if not self.is_fresh(inode):
             return None
+        if before is not None:
+            self._on_revalidated("attributes", _outcome(before, attributes))
         if generator is None:
             self.listing_used(directory, listing)
         return inode
@@ -626,15 +639,38 @@ class Metadata:
                 attributes = None
             if directory.as_of <= began or directory.children.get(name) is before:
                 break  # else we may have made, removed or renamed it meanwhile
+        self._name_revalidated(before, attributes)
         if attributes is None:
             self._remember(directory, name, ABSENT_ID, asked_ns)
             directory.misses += 1
             return None
         return self._take(directory, name, attributes, began, asked_ns)
 
+    def _name_revalidated(self, before: Entry | None, attributes: Attributes | None) -> None:
+        """A look at a name found a file with these attributes, or that it is absent: it was known as `before`."""
+        if before is None:
+            return
+        if before.inode_id == ABSENT_ID:
+            self._on_revalidated("name", SAME if attributes is None else CHANGED)
+            return
+        known = self.inodes.get(before.inode_id)
+        if known is not None and known.checked_ns:
+            self._on_revalidated("name", _outcome(known.attributes, attributes))
+
     async def _ask_attributes(self, inode: Inode, workers: Workers) -> Attributes:
+        before = inode.attributes if inode.checked_ns else None
+        try:
+            attributes = await self._look_at(inode, workers)
+        except OSError as error:
+            if before is not None and error.errno in _NO_LONGER_THERE:
+                self._on_revalidated("attributes", GONE)
+            raise
+        if before is not None:
+            self._on_revalidated("attributes", _outcome(before, attributes))
+        return attributes
+
+    async def _look_at(self, inode: Inode, workers: Workers) -> Attributes:
         for _ in range(LOOKS):
-            self._on_revalidated()
             began, asked_ns, place = self._tick(), self.now_ns(), inode.place
             attributes = await workers.run_short(self._source.attributes, inode)
             if inode.as_of <= began or inode.checked_ns:
@@ -652,6 +688,19 @@ class Metadata:
         return inode.attributes
 
     async def _ask_listing(self, directory: Inode, workers: Workers) -> Listing:
+        former = directory.listing
+        try:
+            listing = await self._list(directory, workers)
+        except OSError as error:
+            if former is not None and error.errno in _NO_LONGER_THERE:
+                self._on_revalidated("listing", GONE)
+            raise
+        if former is not None:
+            is_same = listing.generation == former.generation or listing.index.keys() == former.index.keys()
+            self._on_revalidated("listing", SAME if is_same else CHANGED)
+        return listing
+
+    async def _list(self, directory: Inode, workers: Workers) -> Listing:
         with_looks = not self._is_strict and not workers.is_inline  # else they would not be believed, or gain nothing
         for _ in range(LOOKS):
             began, asked_ns = self._tick(), self.now_ns()
@@ -816,6 +865,18 @@ class Metadata:
         if listing is None and directory.children is not None:
             listing = directory.listing = self._records.listing(directory.id)
         return listing is not None and listing.generation == directory.generation
+
+
+def _outcome(before: Attributes, after: Attributes | None) -> str:
+    if after is None:
+        return GONE
+    is_same = (before.ino, before.size, before.mtime_ns, before.ctime_ns) == (
+        after.ino,
+        after.size,
+        after.mtime_ns,
+        after.ctime_ns,
+    )
+    return SAME if is_same else CHANGED
 
 
 class _Absent:

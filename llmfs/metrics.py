@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
-from llmfs.metadata import UNREACHABLE
+from llmfs.metadata import CHANGED, GONE, SAME, UNREACHABLE
 from llmfs.policy.speed import FAST_S
 from predictor.control.arms import ARMS
 from predictor.control.state import Floor
@@ -202,9 +202,17 @@ class Metrics:
             registry=registry,
         )
         self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
-        self.revalidations = Counter(
-            "llmfs_revalidations", "Looks at the source for attributes whose time was up.", registry=registry
+        looks = Counter(
+            "llmfs_revalidations",
+            "Looks at the source for names, attributes and listings whose time was up, by what they found: the same,"
+            " another state (changed), or nothing (gone).",
+            ["kind", "outcome"],
+            registry=registry,
         )
+        self._revalidations = {
+            kind: {outcome: looks.labels(kind, outcome) for outcome in (SAME, CHANGED, GONE)}
+            for kind in ("name", "attributes", "listing")
+        }
 
         # Prefetching
         issued = Counter(
@@ -491,6 +499,10 @@ class Metrics:
         self._arm = arm
         for name, gauge in self._arms.items():
             gauge.set(name == arm)
+
+    def revalidated(self, kind: str, outcome: str) -> None:
+        """A look at the source found this of what was known."""
+        self._revalidations[kind][outcome].inc()
 
     def page_held_back(self, was_used: bool) -> None:
         """A page was left out of a push as a sample, or one of these was then read."""

@@ -188,7 +188,7 @@ class Mount:
             config.consistency,
             self._changed,
             self._metadata_prefetched,
-            metrics.revalidations.inc,
+            metrics.revalidated,
             judge=self.treatments.judge,
             on_listing_used=self._listing_used,
             on_in_vain=metrics.prefetch_was_in_vain,

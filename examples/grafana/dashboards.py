@@ -578,7 +578,7 @@ DETAILS = (
                 "none",
                 (
                     Query(total("llmfs_cache_disk_free_bytes"), "bytes free"),
-                    Query(rate("llmfs_revalidations_total"), "revalidations a second"),
+                    Query(rate("llmfs_revalidations_total", "kind, outcome"), "{{kind}} {{outcome}}"),
                 ),
             ),
         ),

@@ -75,6 +75,7 @@ class World:
         self.clock = Clock()
         self.calls = Calls()
         self.changed: list[int] = []
+        self.revalidated: list[tuple[str, str]] = []
         self.in_vain: list[tuple[str, str]] = []
         self._consistency = consistency
         self._store_path = str(root / "meta")
@@ -89,6 +90,7 @@ class World:
             InodeTable(1000),
             self._consistency,
             lambda inode: self.changed.append(inode.id),
+            on_revalidated=lambda kind, outcome: self.revalidated.append((kind, outcome)),
             now_ns=self.clock,
             on_in_vain=lambda kind, generator: self.in_vain.append((kind, generator)),
         )
@@ -673,6 +675,44 @@ def test_names_that_are_wanted_of_a_directory_are_looked_at_together(world: Worl
         assert world.calls.take() == []
         await look_together(world, "f", "g")
         assert world.calls.take() == []  # the first is known, and somebody will ask for the other
+
+    run(test)
+
+
+def test_looks_at_what_was_known_are_told_by_what_they_found(world: World) -> None:
+    async def test() -> None:
+        for name in ("same", "changed", "gone"):
+            world.old(name)
+        inodes = {name: await world.lookup(name) for name in ("same", "changed", "gone", "none")}
+        await world.names()
+        assert world.revalidated == [], "nothing was known of them"
+
+        def later() -> list[tuple[str, str]]:
+            world.clock.ns += 100 * S
+            told, world.revalidated = world.revalidated, []
+            return told
+
+        later()
+        (world.at / "changed").write_bytes(b"other")
+        (world.at / "gone").unlink()
+        for name in ("same", "changed", "gone"):
+            await world.lookup(name)
+        assert later() == [("name", "same"), ("name", "changed"), ("name", "gone")]
+        same, changed = inodes["same"], inodes["changed"]
+        assert same is not None and changed is not None
+        (world.at / "changed").write_bytes(b"yet another")
+        await world.attributes(same)
+        await world.attributes(changed)
+        assert later() == [("attributes", "same"), ("attributes", "changed")]
+        (world.at / "changed").unlink()
+        with pytest.raises(OSError, match=r"No such file|Stale"):
+            await world.attributes(changed)
+        assert later() == [("attributes", "gone")]
+        await world.names()
+        assert ("listing", "changed") in later()
+        world.metadata.own_change(same)
+        await world.attributes(same)
+        assert later() == [], "we changed it ourselves"
 
     run(test)
 

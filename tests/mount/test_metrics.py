@@ -169,6 +169,33 @@ def test_prefetched_listings_and_attributes_that_nobody_asks_for_are_told(world:
     eventually(walk_begins, 60, "names that were looked at twice ahead of no use")
 
 
+def test_files_that_are_looked_at_again_are_told_by_what_became_of_them(world: World) -> None:
+    for name in ("same", "changed", "gone"):
+        (world.backing / name).write_bytes(b"x")
+    m = world.mount("--predictor", "off", "--metrics-port", "0", source=world.slow_source(attr_timeout_s=0))
+
+    def looks() -> dict[str, float]:
+        return {
+            dict(labels)["outcome"]: number
+            for (name, labels), number in samples(m).items()
+            if name == "llmfs_revalidations_total" and dict(labels)["kind"] == "name"
+        }
+
+    for name in ("same", "changed", "gone"):
+        os.stat(m / name)
+    before = looks()
+    (world.backing / "changed").write_bytes(b"changed")
+    (world.backing / "gone").unlink()
+    time.sleep(SHORTEST_NS / 1e9)
+    os.stat(m / "same")
+    assert looks()["same"] == before["same"] + 1
+    assert os.stat(m / "changed").st_size == len(b"changed")
+    assert looks()["changed"] == before["changed"] + 1
+    with pytest.raises(FileNotFoundError):
+        os.stat(m / "gone")
+    assert looks()["gone"] == before["gone"] + 1
+
+
 def test_source_that_is_gone_hangs_and_comes_back_shows(world: World) -> None:
     world.expect_complaint("cannot be reached|there again")
     for name in ("a", "b"):
