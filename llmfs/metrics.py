@@ -17,7 +17,7 @@ estimated from a sample that is held back (`read_share`).
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Set
-from math import sqrt
+from math import nan, sqrt
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
 from llmfs.metadata import CHANGED, GONE, SAME, UNREACHABLE
+from llmfs.policy.planning import Drop
 from llmfs.policy.speed import FAST_S
 from predictor.control.arms import ARMS
 from predictor.control.state import Floor
@@ -70,17 +71,20 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
-EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
+EVICTION_REASONS = ("capacity", "unused", "share", "changed", "damaged", "lost", "asked")
 PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control", "guard")
 """What may fail without a program noticing."""
 
 OTHER = "other"
-_PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
-GENERATORS = {
-    "data": ("sequential", "region", "companion", "mention", "namesake", *_PLANNED),
-    "attributes": ("scan", "descent", "companion", "mention", "namesake", *_PLANNED),
-    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake", *_PLANNED),
+_PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", "walk", OTHER)
+LOCAL_RULES = {
+    "data": ("sequential", "region", "companion", "mention", "namesake"),
+    "attributes": ("scan", "descent", "companion", "mention", "namesake"),
+    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake"),
 }
+"""By what is fetched: the generators that are rules of the mount's own."""
+
+GENERATORS = {kind: (*rules, *_PLANNED) for kind, rules in LOCAL_RULES.items()}
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
 
 FATES = ("issued", "in_time", "late", "unused")
@@ -93,7 +97,7 @@ _PREDICTOR_COUNTERS = {
     "events": "Accesses that the predictor took in",
     "visits": "Stays of a program at a path that it made of them",
     "unknown": "Accesses that named a path it was not told",
-    "items": "Things that it planned",
+    "planned_items": "Things that it planned",
     "plans": "Plans that it sent",
     "plans_dropped": "Messages that it did not send, for the mount had not read the ones before",
     "inference_seconds": "Time that taking in, learning and planning took",
@@ -277,9 +281,14 @@ class Metrics:
         self.prefetch_bytes_by_model = {
             fate: {model: sizes_by_model.labels(model, fate) for model in MODELS} for fate in FATES
         }
-        self.prefetch_dropped = Counter(
-            "llmfs_prefetch_dropped", "Planned things not fetched: stale, over budget or failed.", registry=registry
+        dropped = Counter(
+            "llmfs_prefetch_dropped",
+            "Wanted things not fetched: they waited too long (late), too many wait (full), most was in vain of late and"
+            " they are not sure (doubtful), the source had an error (failed), or a policy says so.",
+            ["reason"],
+            registry=registry,
         )
+        self.prefetch_dropped = {reason: dropped.labels(reason.value) for reason in Drop}
         self.prefetch_queue = Gauge("llmfs_prefetch_queue_length", "Planned things waiting.", registry=registry)
 
         # The kernel's page cache
@@ -302,7 +311,7 @@ class Metrics:
         # The cache
         evictions = Counter(
             "llmfs_cache_evicted_blocks",
-            "Blocks that left the cache: to make room (capacity; expired: fetched ahead and not used in their time;"
+            "Blocks that left the cache: to make room (capacity; unused: fetched ahead, and not used by then;"
             " share: their files may have only a part of it; changed: of a file that is another by now), damaged,"
             " not kept by the disk (lost), or as a person asked.",
             ["reason"],
@@ -319,6 +328,12 @@ class Metrics:
         )
         self.cache_limit_bytes = Gauge(
             "llmfs_cache_limit_bytes", "Bytes the cache directory may take.", registry=registry
+        )
+        self.cache_dir_bytes = Gauge(
+            "llmfs_cache_dir_bytes",
+            "Bytes that the cache directory takes on its disk: blocks, records, the log of accesses, what was learned,"
+            " and what is kept to undo changes.",
+            registry=registry,
         )
         self.cache_blocks = Gauge("llmfs_cache_blocks", "Blocks in the cache.", registry=registry)
         self.cache_disk_free_bytes = Gauge(
@@ -373,16 +388,17 @@ class Metrics:
 
         # The machine
         pressure = Gauge(
-            "llmfs_pressure_percent",
-            "Share of the last ten seconds in which some task of the machine or of our control group waited for it.",
+            "llmfs_pressure_ratio",
+            "Share of the last ten seconds, 0 to 1, in which some task of the machine or of our control group waited"
+            " for it.",
             ["resource"],
             registry=registry,
         )
-        backs_off = Gauge(
-            "llmfs_backs_off", "Whether prefetching and training step back for it.", ["resource"], registry=registry
+        backing_off = Gauge(
+            "llmfs_backing_off", "Whether prefetching and training step back for it.", ["resource"], registry=registry
         )
         self._pressure = {name: pressure.labels(name) for name in ("memory", "cpu")}
-        self._backs_off = {name: backs_off.labels(name) for name in ("memory", "cpu")}
+        self._backing_off = {name: backing_off.labels(name) for name in ("memory", "cpu")}
 
         # The controller
         arm = Gauge(
@@ -410,6 +426,12 @@ class Metrics:
             registry=registry,
         )
         self.guard_findings = {level: findings.labels(level) for level in GUARD_LEVELS}
+        self.guard_up = Gauge(
+            "llmfs_guard_up",
+            "Whether the guard watches: 0 where it could not be made, or failed too often. NaN where none is wanted.",
+            registry=registry,
+        )
+        self.guard_up.set(nan)
         self.guard_denied_requests = Counter(
             "llmfs_guard_denied_requests", "Changes that the guard refused with EROFS.", registry=registry
         )
@@ -426,7 +448,7 @@ class Metrics:
         )
 
         ProcessCollector(registry=registry)
-        ProcessCollector("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
+        _PredictorProcess("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
 
     def observe_source(self, operation: str, seconds: float, error: int) -> None:
         """A call on the source ended, with this errno or 0 (from a worker thread)."""
@@ -487,10 +509,10 @@ class Metrics:
 
     def pressure_is(self, memory_percent: float, cores_percent: float, is_pressed: bool, is_contended: bool) -> None:
         """How short memory and cores are, and whether we step back for it."""
-        self._pressure["memory"].set(memory_percent)
-        self._pressure["cpu"].set(cores_percent)
-        self._backs_off["memory"].set(is_pressed)
-        self._backs_off["cpu"].set(is_contended)
+        self._pressure["memory"].set(memory_percent / 100)
+        self._pressure["cpu"].set(cores_percent / 100)
+        self._backing_off["memory"].set(is_pressed)
+        self._backing_off["cpu"].set(is_contended)
 
     def control_is(self, arm: str) -> None:
         """An arm of the controller is in force."""
@@ -543,8 +565,18 @@ class _Stalls(Collector):
         yield family
 
 
+class _PredictorProcess(ProcessCollector):
+    """As of this process, and says of which."""
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():
+            metric.documentation = f"Of the predictor's process: {metric.documentation}"
+            yield metric
+
+
 class _Told(Collector):
-    """What the predictor's process last told of itself. Its counters begin anew with it, as Prometheus expects."""
+    """What the predictor's process last told of itself. Its counters begin anew with it, as Prometheus expects; before
+    it said anything, what else it tells is no number."""
 
     def __init__(self) -> None:
         self.numbers: Mapping[str, float] = {}
@@ -553,7 +585,7 @@ class _Told(Collector):
         for name, about in _PREDICTOR_COUNTERS.items():
             yield CounterMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
         for name, about in _PREDICTOR_GAUGES.items():
-            yield GaugeMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
+            yield GaugeMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, nan))
         loss = GaugeMetricFamily(
             "llmfs_predictor_training_loss",
             "Mean binary cross entropy on what the last training held out: of the network that it made (shadow), the"
@@ -561,7 +593,7 @@ class _Told(Collector):
             labels=["model"],
         )
         for model in _LOSSES:
-            loss.add_metric([model], self.numbers.get(f"loss_{model}", float("nan")))
+            loss.add_metric([model], self.numbers.get(f"loss_{model}", nan))
         yield loss
 
 

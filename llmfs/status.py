@@ -34,7 +34,7 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "listings_used_in_time": _sum(metrics.prefetch_in_time["listing"]),
             "listings_used_late": _sum(metrics.prefetch_late["listing"]),
             "listings_unused": _sum(metrics.prefetch_unused["listing"]),
-            "dropped": _count(metrics.prefetch_dropped),
+            "dropped": _sum(metrics.prefetch_dropped),
             "by_generator": _by_generator(metrics),
             "by_model": _by_model(metrics),
         },
@@ -92,7 +92,7 @@ def _by_model(metrics: Metrics) -> dict[str, dict[str, int]]:
     }
 
 
-def _sum(counters: Mapping[str, Any]) -> int:
+def _sum(counters: Mapping[Any, Any]) -> int:
     return sum(_count(counter) for counter in counters.values())
 
 

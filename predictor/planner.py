@@ -16,7 +16,7 @@ from predictor.events import PathTable
 from predictor.features import GENERATORS
 from predictor.limits import Limits
 from predictor.outstanding import Outstanding
-from predictor.plan import COUNTS, RULES, Outcome, PlanItem, Want
+from predictor.plan import COUNTS, Outcome, PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
 from predictor.ranking import Ranker, Ranking
@@ -37,7 +37,7 @@ STREAK_MAX = 4
 
 
 class Planner:
-    """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "items" are counted."""
+    """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "planned_items" are counted."""
 
     def __init__(
         self,
@@ -111,10 +111,10 @@ class Planner:
         score: float,
         horizon: int,
         generator: str,
+        model: str,
         cells: Sequence[Cell] = (),
     ) -> bool:
         """Has what `flags` and `ranges` say of `path` in the next plan. False: it was planned or used just now."""
-        model = COUNTS if cells else RULES
         return self._add(path, flags, ranges, score, horizon, generator, model, self._waiting, cells)
 
     def plan(
@@ -140,7 +140,7 @@ class Planner:
                 self._rank(stream, ranker, network, items)
         while len(items) > limit:
             items.pop()
-        self._counters["items"] += len(items)
+        self._counters["planned_items"] += len(items)
         return list(items)
 
     def _replay(self, cursor: Cursor, group: Group, items: deque[PlanItem], limit: int) -> None:

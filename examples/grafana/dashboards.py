@@ -19,6 +19,8 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from llmfs.metrics_table import RULES
+
 HERE = Path(__file__).parent
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 MOUNT = 'instance=~"$instance"'
@@ -369,11 +371,21 @@ DETAILS = (
         (
             Panel(
                 "Fetched ahead, by generator",
-                "Who proposed it: a rule of the mount's (sequential, region, companion, mention, namesake, scan,"
-                " descent, misses), or a source of the predictor's.",
+                f"Who proposed it: a rule of the mount's ({', '.join(RULES)}), or a source of the predictor's.",
                 "Bps",
                 (Query(f"{rate('llmfs_prefetch_issued_bytes_total', 'generator')} > 0", "{{generator}}"),),
                 is_stack=True,
+            ),
+            Panel(
+                "Attributes and listings fetched ahead",
+                "Things a second, by generator.",
+                "ops",
+                (
+                    Query(
+                        rate('llmfs_prefetch_issued_total{kind!="data"}', "kind, generator") + " > 0",
+                        "{{kind}} {{generator}}",
+                    ),
+                ),
             ),
             Panel(
                 "Used in time, by generator",
@@ -388,24 +400,19 @@ DETAILS = (
             ),
             Panel(
                 "Late or unused, by generator",
-                "Late: a program had to wait for a part of the fetch. Unused: it left the cache, or its time was up.",
+                "Late: a program had to wait for a part of the fetch. Unused: it left the cache, was looked at anew, or"
+                " was let go of.",
                 "ops",
                 (
                     Query(rate('llmfs_prefetch_used_total{timeliness="late"}', "generator"), "late {{generator}}"),
                     Query(rate("llmfs_prefetch_unused_total", "generator"), "unused {{generator}}"),
                 ),
             ),
-            Panel(
-                "Accuracy, by generator",
-                "Of the prefetched bytes whose fate was known within the hour, those that were used.",
-                "percentunit",
-                (Query(f"instance_generator:llmfs_prefetch_accuracy:ratio_rate1h{{{MOUNT}}}", "{{generator}}"),),
-            ),
         ),
     ),
     Row(
-        "What decides on it",
-        6,
+        "How often it is right, and what decides",
+        8,
         (
             Panel(
                 "Fetched ahead, by model",
@@ -425,6 +432,12 @@ DETAILS = (
                         "{{model}} {{outcome}}",
                     ),
                 ),
+            ),
+            Panel(
+                "Accuracy, by generator",
+                "Of the prefetched bytes whose fate was known within the hour, those that were used.",
+                "percentunit",
+                (Query(f"instance_generator:llmfs_prefetch_accuracy:ratio_rate1h{{{MOUNT}}}", "{{generator}}"),),
             ),
             Panel(
                 "Accuracy, by model",
@@ -459,14 +472,30 @@ DETAILS = (
                 (Query(rate("llmfs_metadata_requests_total", "tier"), "{{tier}}"),),
                 is_stack=True,
             ),
+        ),
+    ),
+    Row(
+        "What is wanted, and on its way",
+        6,
+        (
             Panel(
-                "Planned things",
-                "Those that wait, and those that were not fetched: stale, over budget or failed.",
+                "Wanted things that wait",
+                "To be fetched ahead.",
                 "none",
-                (
-                    Query(total("llmfs_prefetch_queue_length"), "waiting"),
-                    Query(rate("llmfs_prefetch_dropped_total"), "not fetched, a second"),
-                ),
+                (Query(total("llmfs_prefetch_queue_length"), "waiting"),),
+            ),
+            Panel(
+                "Wanted things that were not fetched",
+                "They waited too long (late), too many waited (full), most was in vain of late and they were not sure"
+                " (doubtful), the source had an error (failed), or a policy says so.",
+                "ops",
+                (Query(rate("llmfs_prefetch_dropped_total", "reason"), "{{reason}}"),),
+            ),
+            Panel(
+                "Bytes on their way",
+                "Being fetched, for programs or ahead of them.",
+                "bytes",
+                (Query(total("llmfs_fetch_bytes_in_flight"), "in flight"),),
             ),
         ),
     ),
@@ -539,7 +568,6 @@ DETAILS = (
                     Query(rate("llmfs_demand_fetched_bytes_total"), "fetched when asked for"),
                     Query(rate("llmfs_prefetch_issued_bytes_total"), "fetched ahead"),
                     Query(rate("llmfs_written_bytes_total"), "written"),
-                    Query(total("llmfs_fetch_bytes_in_flight"), "bytes in flight"),
                 ),
             ),
         ),
@@ -556,7 +584,7 @@ DETAILS = (
             ),
             Panel(
                 "Evicted bytes, by reason",
-                "Expired: fetched ahead and not used in its time. Changed: of a file that is another by now.",
+                "Unused: fetched ahead, and not used by then. Changed: of a file that is another by now.",
                 "Bps",
                 (Query(rate("llmfs_cache_evicted_bytes_total", "reason"), "{{reason}}"),),
                 is_stack=True,
@@ -569,17 +597,43 @@ DETAILS = (
                     Query(total("llmfs_cache_blocks"), "blocks"),
                     Query(total("llmfs_inodes"), "inodes"),
                     Query(total("llmfs_open_handles"), "open"),
-                    Query(rate("llmfs_names_given_back_total"), "that the kernel is asked to forget, a second"),
                 ),
             ),
             Panel(
-                "Free on its disk; revalidations",
-                "Looks at the source for attributes whose time was up.",
-                "none",
+                "On its disk",
+                "What the cache directory takes, within its limit, and what is free beside it.",
+                "bytes",
                 (
-                    Query(total("llmfs_cache_disk_free_bytes"), "bytes free"),
-                    Query(rate("llmfs_revalidations_total", "kind, outcome"), "{{kind}} {{outcome}}"),
+                    Query(total("llmfs_cache_dir_bytes"), "taken"),
+                    Query(total("llmfs_cache_limit_bytes"), "limit"),
+                    Query(total("llmfs_cache_disk_free_bytes"), "free"),
                 ),
+            ),
+        ),
+    ),
+    Row(
+        "Consistency",
+        8,
+        (
+            Panel(
+                "Looks at what was known, by outcome",
+                "Names, attributes and listings whose time was up: the source had the same, another state, or nothing.",
+                "ops",
+                (Query(rate("llmfs_revalidations_total", "outcome"), "{{outcome}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "Looks at what was known, by kind",
+                "One look at a directory may answer for many names of it.",
+                "ops",
+                (Query(rate("llmfs_revalidations_total", "kind"), "{{kind}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "Names that the kernel is asked to forget",
+                "Beyond what the profile has room for.",
+                "ops",
+                (Query(rate("llmfs_names_given_back_total"), "given back"),),
             ),
         ),
     ),
@@ -644,22 +698,44 @@ DETAILS = (
                 ),
             ),
             Panel(
-                "Shadow against incumbent",
-                "Losses on what the last training held out: the network that it made replaces the one in use only where"
-                " its loss is clearly lower than both others.",
-                "none",
-                (Query(f"llmfs_predictor_training_loss{{{MOUNT}}}", "{{model}}"),),
-            ),
-            Panel(
                 "Accesses and plans",
                 "What it took in and what it planned; accesses that it or the log did not get.",
                 "ops",
                 (
                     Query(rate("llmfs_accesses_total"), "accesses"),
                     Query(rate("llmfs_predictor_events_total"), "taken in"),
-                    Query(rate("llmfs_predictor_items_total"), "planned"),
+                    Query(rate("llmfs_predictor_planned_items_total"), "planned"),
                     Query(rate("llmfs_accesses_dropped_total"), "not learned"),
                 ),
+            ),
+        ),
+    ),
+    Row(
+        "What the predictor learned",
+        8,
+        (
+            Panel(
+                "Shadow against incumbent",
+                "Losses on what the last training held out: the network that it made replaces the one in use only where"
+                " its loss is clearly lower than both others.",
+                "none",
+                (Query(f"llmfs_predictor_training_loss{{{MOUNT}}}", "{{model}}"),),
+            ),
+            Figure(
+                "Trainings, promotions, restarts",
+                "Within the time shown.",
+                "none",
+                (
+                    Query(increase("llmfs_predictor_training_runs_total", "job"), "trainings"),
+                    Query(increase("llmfs_predictor_training_promotions_total", "job"), "promotions"),
+                    Query(increase("llmfs_predictor_restarts_total", "job"), "restarts"),
+                ),
+            ),
+            Panel(
+                "What was learned",
+                "On disk, within the cache's limit.",
+                "bytes",
+                (Query(total("llmfs_predictor_state_bytes"), "learned"),),
             ),
         ),
     ),
@@ -684,12 +760,15 @@ DETAILS = (
             ),
             Panel(
                 "Pressure",
-                "How much of the time some task waited for memory, or for a core; 100 beside it: we step back for it.",
-                "percent",
-                (
-                    Query(most("llmfs_pressure_percent", "resource"), "{{resource}}"),
-                    Query(f"100 * {most('llmfs_backs_off', 'resource')}", "steps back: {{resource}}"),
-                ),
+                "How much of the time some task waited for memory, or for a core.",
+                "percentunit",
+                (Query(most("llmfs_pressure_ratio", "resource"), "{{resource}}"),),
+            ),
+            States(
+                "Stepping back",
+                "Whether prefetching and training do, for memory or cores are short.",
+                "none",
+                (Query(most("llmfs_backing_off", "resource"), "{{resource}}"),),
             ),
         ),
     ),
@@ -704,22 +783,41 @@ DETAILS = (
                 (Query(rate("llmfs_guard_findings_total", "level"), "{{level}}"),),
             ),
             Panel(
-                "Refused, and made to wait",
-                "Changes that ended in EROFS; seconds a second that changes waited.",
-                "none",
-                (
-                    Query(rate("llmfs_guard_denied_requests_total"), "refused"),
-                    Query(rate("llmfs_guard_throttled_seconds_total"), "waiting"),
-                ),
+                "Refused",
+                "Changes that ended in EROFS.",
+                "ops",
+                (Query(rate("llmfs_guard_denied_requests_total"), "refused"),),
             ),
             Panel(
+                "Made to wait",
+                "Seconds a second that changes waited.",
+                "s",
+                (Query(rate("llmfs_guard_throttled_seconds_total"), "waiting"),),
+            ),
+            Figure(
+                "The guard itself",
+                "Off: it could not be made, or failed too often; the log says how.",
+                "none",
+                (Query(f"min by (instance) (llmfs_guard_up{{{MOUNT}}})"),),
+                words={"1": ("watches", GOOD), "0": ("off", BAD)},
+            ),
+        ),
+    ),
+    Row(
+        "What the guard keeps",
+        6,
+        (
+            Panel(
                 "Kept to undo changes",
-                "On the disk of the cache, within its limit; copies that there was no room for.",
+                "On the disk of the cache, within its limit.",
                 "bytes",
-                (
-                    Query(total("llmfs_guard_undo_bytes"), "kept"),
-                    Query(rate("llmfs_guard_undo_dropped_total"), "dropped, copies a second"),
-                ),
+                (Query(total("llmfs_guard_undo_bytes"), "kept"),),
+            ),
+            Panel(
+                "Not kept to undo changes",
+                "Copies that there was no room for.",
+                "ops",
+                (Query(rate("llmfs_guard_undo_dropped_total"), "dropped"),),
             ),
         ),
     ),
@@ -743,7 +841,6 @@ DETAILS = (
                 (
                     Query(f'sum (process_resident_memory_bytes{{{MOUNT}, job="llmfs"}})', "mount"),
                     Query(total("llmfs_predictor_process_resident_memory_bytes"), "predictor"),
-                    Query(total("llmfs_predictor_state_bytes"), "what was learned, on disk"),
                 ),
             ),
             Panel(
@@ -753,16 +850,6 @@ DETAILS = (
                 (
                     Query(f'sum (process_open_fds{{{MOUNT}, job="llmfs"}})', "open"),
                     Query(f'sum (process_max_fds{{{MOUNT}, job="llmfs"}})', "limit"),
-                ),
-            ),
-            Figure(
-                "Trainings, promotions, restarts",
-                "Within the time shown.",
-                "none",
-                (
-                    Query(increase("llmfs_predictor_training_runs_total", "job"), "trainings"),
-                    Query(increase("llmfs_predictor_training_promotions_total", "job"), "promotions"),
-                    Query(increase("llmfs_predictor_restarts_total", "job"), "restarts"),
                 ),
             ),
         ),

@@ -73,7 +73,7 @@ def test_unknown_generator_adds_no_series(metrics: Metrics) -> None:
 
 def test_evicted_prefetch_counts_as_unused(metrics: Metrics) -> None:
     metrics.evicted("capacity", 100, None)
-    metrics.evicted("expired", 10, "history")
+    metrics.evicted("unused", 10, "history")
     assert value(metrics, "llmfs_prefetch_unused_bytes_total", generator="history") == 10
     assert value(metrics, "llmfs_prefetch_unused_total", kind="data", generator="history") == 1
     assert value(metrics, "llmfs_cache_evicted_bytes_total", reason="capacity") == 100
@@ -131,6 +131,8 @@ def test_source_is_gone_until_it_answers(metrics: Metrics) -> None:
 
 
 def test_predictor_tells_its_losses_after_the_first_training(metrics: Metrics) -> None:
+    lag = value(metrics, "llmfs_predictor_lag_seconds")
+    assert lag != lag, "it said nothing yet"
     metrics.predictor_told({"events": 5.0, "something_new": 1.0})
     assert value(metrics, "llmfs_predictor_events_total") == 5
     loss = value(metrics, "llmfs_predictor_training_loss", model="shadow")

@@ -29,7 +29,7 @@ def dropped() -> list[int]:
 
 @pytest.fixture
 def planning(dropped: list[int]) -> Planning[int]:
-    return Planning(lambda: CACHE_BYTES, dropped.append)
+    return Planning(lambda: CACHE_BYTES, lambda why, count: dropped.append(count))
 
 
 def a_job(place: int, offset: int = 0, score: float = 0.5, queued_s: float = 0.0) -> Job[int]:

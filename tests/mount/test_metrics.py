@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import signal
 import subprocess
 import time
 import urllib.request
@@ -12,6 +13,8 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmfs.cache_dir import CacheDir
+from llmfs.metrics import PARTS
 from llmfs.policy.freshness import SHORTEST_NS
 from llmfs.source import LOOKS_IN_LISTING
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
@@ -254,7 +257,7 @@ def test_blocks_leave_a_full_cache_for_want_of_room_or_because_their_file_change
 
     eventually(lambda: gone()["changed"], 60, "blocks of the file that changed go")
     reasons = gone()
-    assert reasons["capacity"] > 0 and reasons["damaged"] == reasons["expired"] == reasons["asked"] == 0
+    assert reasons["capacity"] > 0 and reasons["damaged"] == reasons["unused"] == reasons["asked"] == 0
     assert reasons["changed"] < 5_000_000
     assert value(m, "llmfs_cache_bytes") <= value(m, "llmfs_cache_capacity_bytes")
     assert value(m, "llmfs_cache_capacity_bytes") <= value(m, "llmfs_cache_limit_bytes")
@@ -268,6 +271,74 @@ def test_both_processes_are_measured(world: World) -> None:
         assert value(m, f"{prefix}process_resident_memory_bytes") > 1e7
     started_s = [value(m, f"{prefix}process_start_time_seconds") for prefix in ("", "llmfs_predictor_")]
     assert started_s[0] <= started_s[1]
+
+
+def test_faults_of_cache_and_predictor_are_counted_and_reads_go_on(world: World) -> None:
+    world.expect_complaint("predictor|is damaged")
+    data = os.urandom(300_000)
+    (world.backing / "f").write_bytes(data)
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    (m / "f").read_bytes()
+    faults = "llmfs_faults_total"
+    assert all(value(m, faults, part=part) == 0 for part in PARTS)
+    m.umount()
+    for part in ("meta", "blocks"):
+        (m.cache_dir / part / "data.mdb").write_bytes(os.urandom(100_000))
+    m.mount()
+    assert value(m, faults, part="records") == value(m, faults, part="blocks") == 1
+    assert value(m, "llmfs_cache_up", part="records") == value(m, "llmfs_cache_up", part="blocks") == 1
+    assert (m / "f").read_bytes() == data
+    pid = eventually(lambda: m.status()["predictor_pid"], 20, "a predictor")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: value(m, faults, part="predictor") == 1, 20, "its end is seen")
+    assert (m / "f").read_bytes() == data
+    others = set(PARTS) - {"records", "blocks", "predictor"}
+    assert all(value(m, faults, part=part) == 0 for part in others)
+
+
+def test_predictor_tells_of_its_work(world: World) -> None:
+    for number in range(30):
+        (world.backing / f"{number:02}").write_bytes(os.urandom(50_000))
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    eventually(lambda: m.status()["predictor_state"] == "pretrained", 30, "a predictor that is ready")
+
+    def read_all() -> None:
+        for number in range(30):
+            (m / f"{number:02}").read_bytes()
+            drop_pages(m / f"{number:02}")
+
+    def all_after(events: float) -> bool:
+        now = samples(m)
+        accesses, dropped = now["llmfs_accesses_total", ()], now["llmfs_accesses_dropped_total", ()]
+        return dropped == 0 and events < accesses == now["llmfs_predictor_events_total", ()]
+
+    read_all()
+    eventually(lambda: all_after(0), 20, "every access")
+    first = samples(m)
+    assert 0 < first["llmfs_predictor_lag_seconds", ()] < 20
+    assert first["llmfs_predictor_visits_total", ()] >= 30 and first["llmfs_predictor_unknown_total", ()] == 0
+    assert first["llmfs_predictor_inference_seconds_total", ()] > 0
+    read_all()
+    eventually(lambda: all_after(first["llmfs_predictor_events_total", ()]), 20, "every access")
+    inference = ("llmfs_predictor_inference_seconds_total", ())
+    assert samples(m)[inference] > first[inference]
+
+
+def test_cache_directory_is_measured_as_it_is_on_its_disk(world: World) -> None:
+    (world.backing / "f").write_bytes(os.urandom(3_000_000))
+    m = world.mount("--predictor", "off", "--guard", "protect", "--metrics-port", "0", source=world.slow_source())
+    before = value(m, "llmfs_cache_dir_bytes")
+    (m / "f").read_bytes()
+    (m / "f").write_bytes(b"what was there is kept to undo")
+
+    def is_measured() -> bool:
+        """The store writes behind."""
+        sizes = CacheDir(m.cache_dir).sizes()
+        taken = value(m, "llmfs_cache_dir_bytes")
+        return sizes["guard"] > 3_000_000 and abs(taken - sum(sizes.values())) < 100_000
+
+    eventually(is_measured, 20, "what du says")
+    assert before + 6_000_000 < value(m, "llmfs_cache_dir_bytes") < value(m, "llmfs_cache_limit_bytes")
 
 
 def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:
