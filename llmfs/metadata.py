@@ -665,7 +665,7 @@ class Metadata:
             if before is not None and error.errno in _NO_LONGER_THERE:
                 self._on_revalidated("attributes", GONE)
             raise
-        if before is not None:
+        if before is not None and inode.checked_ns:  # else we changed it meanwhile
             self._on_revalidated("attributes", _outcome(before, attributes))
         return attributes
 

@@ -82,8 +82,8 @@ def _lines(table: list[Row]) -> Iterator[str]:
     yield _names(RULES)
     yield "are the mount's own rules, though the predictor, too, calls `sequential` what it reads ahead; the others are"
     yield "the predictor's sources of candidates. By model: what decided on it, a rule, how often such came true"
-    yield "(`counts`), or a network, where it weighs more than the counts. What was fetched ahead counts once, as used"
-    yield "or as unused; what still waits is in neither, nor are names that were found absent."
+    yield "(`counts`), or a network, where it weighs more than the counts. What was fetched ahead counts at most"
+    yield "once, as used or as unused: what still waits is in neither, nor are names that were found absent."
     yield ""
     yield "Stall seconds are the time of requests that waited for the source; stall seconds *saved* are an estimate:"
     yield "each thing that was fetched ahead and ready when a program asked for it counts for one call on the source of"

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import itertools
 import json
 import os
 import signal
@@ -108,10 +107,11 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
 def test_prefetches_are_told_by_what_decided_on_them(world: World) -> None:
     """Readahead is a rule's; of what was never read the shipped network decides."""
     (world.backing / "large").write_bytes(os.urandom(4_000_000))
-    for directory in range(6):
-        (world.backing / f"d{directory}").mkdir()
+    directories = [f"d{number:02}" for number in range(60)]
+    for directory in directories:
+        (world.backing / directory).mkdir()
         for number in range(20):
-            (world.backing / f"d{directory}" / f"{number:02}").write_bytes(os.urandom(20_000))
+            (world.backing / directory / f"{number:02}").write_bytes(b"x" * 20_000)
     m = world.mount("--metrics-port", "0", source=world.slow_source())
     eventually(lambda: m.status()["predictor_state"] == "pretrained", 30, "a predictor that is ready")
     (m / "large").read_bytes()
@@ -124,12 +124,11 @@ def test_prefetches_are_told_by_what_decided_on_them(world: World) -> None:
         }
 
     assert by_model("issued", "bytes")["rules"] > 1_000_000 and by_model("in_time")["rules"] > 0
-    turn = itertools.count()
 
     def is_ranked() -> bool:
-        directory = next(turn) % 6
-        for name in sorted(os.listdir(m / f"d{directory}")):
-            (m / f"d{directory}" / name).read_bytes()
+        directory = directories.pop()  # that nobody has read
+        for name in sorted(os.listdir(m / directory)):
+            (m / directory / name).read_bytes()
             time.sleep(0.005)  # as a program that does something with it
         issued = by_model("issued")
         return issued["pretrained"] > 0 and issued["learned"] == 0
