@@ -174,7 +174,7 @@ class BlockCache:
             self._hot.pop(key, None)
             self._shares.forget(key)
             self._store.delete(TABLE, key)
-            self._on_evict(key, resident, "capacity" if resident.generator is None else "expired")
+            self._on_evict(key, resident, "capacity" if resident.generator is None else "unused")
 
     def _heat(self, key: bytes, block: Block) -> None:
         self._hot[key] = block

@@ -229,6 +229,18 @@ class CacheDir:
         """Bytes on disk of each part; LMDB files are sparse, so that their lengths would say nothing."""
         return {name: _disk_bytes(self.path / name) for name in [*_PARTS, "llmfs.log"]}
 
+    def flat_bytes(self) -> int:
+        """Bytes on disk of the logs and of the files that lie in the parts themselves, some ten of them: all but what
+        the guard keeps to undo, of which it has its own account."""
+        total = 0
+        for part in (self.path, *(self.path / name for name in _PARTS)):
+            with contextlib.suppress(OSError), os.scandir(part) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        if entry.is_file(follow_symlinks=False):
+                            total += entry.stat(follow_symlinks=False).st_blocks * 512
+        return total
+
     def clear(self, *, everything: bool = False) -> int:
         """Empties blocks and attributes, with `everything` also what was learned and seen; returns bytes
         freed.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import trio
 
-from llmfs.inodes import InodeTable
+from llmfs.inodes import Inode, InodeTable
 
 LOOK_S = 0.25
 LOOK_ANYWAY_S = 30.0
@@ -35,12 +35,14 @@ class HeldFiles:
         inodes: InodeTable,
         limit: int,
         drop_name: Callable[[int, bytes], None],
+        let_go_of_listing: Callable[[Inode], None],
         on_dropped: Callable[[int], None] = lambda count: None,
     ) -> None:
         """`drop_name(directory_id, name)` asks the kernel, which may take its time; `on_dropped(count)` hears of it."""
         self._inodes = inodes
         self._limit = limit
         self._drop_name = drop_name
+        self._let_go_of_listing = let_go_of_listing
         self._on_dropped = on_dropped
         self._seen = 0
         self._looked_s = 0.0
@@ -66,7 +68,7 @@ class HeldFiles:
             names += len(inode.children) + (len(inode.listing.names) if inode.listing is not None else 0)
             if names > self._limit:
                 inode.children.clear()
-                inode.listing = None
+                self._let_go_of_listing(inode)
         for inode in self._inodes:
             if dropped >= excess:
                 break

@@ -73,6 +73,11 @@ UNCOUNTED = ""
 """In place of who has something looked at ahead of its use: a program that a policy keeps out of prefetching. What was
 fetched ahead answers it as well, and counts as not used yet."""
 
+SAME, CHANGED, GONE = "same", "changed", "gone"
+"""What a look found of what was known."""
+
+_NO_LONGER_THERE = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR))
+
 _KINDS = {"name": "attributes", "attributes": "attributes", "listing": "listing"}
 
 
@@ -101,14 +106,18 @@ class Metadata:
         consistency: Consistency,
         on_changed: Callable[[Inode], None],
         on_prefetched: Callable[[str, str, bool], None] = lambda kind, generator, was_late: None,
-        on_revalidated: Callable[[], None] = lambda: None,
+        on_revalidated: Callable[[str, str], None] = lambda kind, outcome: None,
         now_ns: Callable[[], int] = time.time_ns,
         judge: Callable[[Inode], None] = lambda inode: None,
         on_listing_used: Callable[[Inode, str], None] = lambda directory, generator: None,
+        on_in_vain: Callable[[str, str], None] = lambda kind, generator: None,
         looks_kept: int = 20_000,
     ) -> None:
         """`judge` notes in an inode that is new or has another name what policies say of it.
 
+        `on_revalidated(kind, outcome)` hears of each look at a name, attributes or a listing that was known and whose
+        time was up: SAME, CHANGED or GONE. `on_in_vain(kind, generator)` hears of attributes and listings that were
+        fetched ahead and that nobody used.
         `on_listing_used(directory, generator)` hears of a listing that was fetched ahead and answered a program.
         `looks_kept`: attributes that came along with listings, in memory until they are asked for.
         """
@@ -123,6 +132,7 @@ class Metadata:
         self.now_ns = now_ns
         self._judge = judge
         self._on_listing_used = on_listing_used
+        self._on_in_vain = on_in_vain
         self._looks_kept = looks_kept
         self._looks = 0  # that listings hold, at most
         self._listings_with_looks: deque[tuple[Listing, int]] = deque()
@@ -365,10 +375,11 @@ class Metadata:
         for name, attributes in found.items():
             if directory.children.get(name) is not before[name]:
                 continue  # a program looked at it meanwhile
+            self._name_revalidated(before[name], attributes)
             if attributes is None:
                 self._remember(directory, name, ABSENT_ID, asked_ns)
             else:
-                self._take(directory, name, attributes, began, asked_ns).prefetched_by = wanted[name]
+                self._ahead(self._take(directory, name, attributes, began, asked_ns), wanted[name])
             self._on_prefetched("attributes", wanted[name], False)
 
     async def look_at_names(self, directory: Inode, workers: Workers, generator: str) -> None:
@@ -407,10 +418,15 @@ class Metadata:
         known = self.inodes.get(inode_id)
         if known is not None and known.as_of > listing.as_of:
             return None
+        before = None
+        if known is not None and known.checked_ns and not self.is_fresh(known):
+            before = known.attributes
         with self.taking_in(generator):
             inode = self._take(directory, name, attributes, listing.as_of, listing.asked_ns)
         if not self.is_fresh(inode):
             return None
+        if before is not None:
+            self._on_revalidated("attributes", _outcome(before, attributes))
         if generator is None:
             self.listing_used(directory, listing)
         return inode
@@ -618,9 +634,27 @@ class Metadata:
         if generator:
             self._on_prefetched(_KINDS[key[0]], generator, False)
             found = self.inodes.get(key[1]) if key[0] == "attributes" else flight.result
-            if isinstance(found, Inode | Listing) and not flight.was_joined:
+            if isinstance(found, Inode) and not flight.was_joined:
+                self._ahead(found, generator)
+            elif isinstance(found, Listing) and not flight.was_joined:
                 found.prefetched_by = generator
         return flight.result, Tier.SOURCE
+
+    def _ahead(self, inode: Inode, generator: str) -> None:
+        """The inode's attributes were fetched ahead; those before them may have been, too."""
+        if inode.prefetched_by is not None:
+            self._on_in_vain("attributes", inode.prefetched_by)
+        inode.prefetched_by = generator
+
+    def let_go_of_listing(self, directory: Inode) -> None:
+        """What is in memory of a directory's names goes."""
+        self._listing_goes(directory.listing)
+        directory.listing = None
+
+    def _listing_goes(self, listing: Listing | None) -> None:
+        if listing is not None and listing.prefetched_by is not None:
+            self._on_in_vain("listing", listing.prefetched_by)
+            listing.prefetched_by = None
 
     async def _ask_name(self, directory: Inode, name: bytes, workers: Workers, generator: str | None) -> Inode | None:
         assert directory.children is not None
@@ -633,6 +667,7 @@ class Metadata:
                 attributes = None
             if directory.as_of <= began or directory.children.get(name) is before:
                 break  # else we may have made, removed or renamed it meanwhile
+        self._name_revalidated(before, attributes)
         with self.taking_in(generator):
             if attributes is not None:
                 return self._take(directory, name, attributes, began, asked_ns)
@@ -640,9 +675,31 @@ class Metadata:
         directory.misses += 1
         return None
 
+    def _name_revalidated(self, before: Entry | None, attributes: Attributes | None) -> None:
+        """A look at a name found a file with these attributes, or that it is absent: it was known as `before`."""
+        if before is None:
+            return
+        if before.inode_id == ABSENT_ID:
+            self._on_revalidated("name", SAME if attributes is None else CHANGED)
+            return
+        known = self.inodes.get(before.inode_id)
+        if known is not None and known.checked_ns:
+            self._on_revalidated("name", _outcome(known.attributes, attributes))
+
     async def _ask_attributes(self, inode: Inode, workers: Workers, generator: str | None) -> Attributes:
+        before = inode.attributes if inode.checked_ns else None
+        try:
+            attributes = await self._look_at(inode, workers, generator)
+        except OSError as error:
+            if before is not None and error.errno in _NO_LONGER_THERE:
+                self._on_revalidated("attributes", GONE)
+            raise
+        if before is not None and inode.checked_ns:  # else we changed it meanwhile
+            self._on_revalidated("attributes", _outcome(before, attributes))
+        return attributes
+
+    async def _look_at(self, inode: Inode, workers: Workers, generator: str | None) -> Attributes:
         for _ in range(LOOKS):
-            self._on_revalidated()
             began, asked_ns, place = self._tick(), self.now_ns(), inode.place
             attributes = await workers.run_short(self._source.attributes, inode)
             if inode.as_of <= began or inode.checked_ns:
@@ -661,6 +718,19 @@ class Metadata:
         return inode.attributes
 
     async def _ask_listing(self, directory: Inode, workers: Workers, generator: str | None) -> Listing:
+        former = directory.listing
+        try:
+            listing = await self._list(directory, workers, generator)
+        except OSError as error:
+            if former is not None and error.errno in _NO_LONGER_THERE:
+                self._on_revalidated("listing", GONE)
+            raise
+        if former is not None:
+            is_same = listing.generation == former.generation or listing.index.keys() == former.index.keys()
+            self._on_revalidated("listing", SAME if is_same else CHANGED)
+        return listing
+
+    async def _list(self, directory: Inode, workers: Workers, generator: str | None) -> Listing:
         with_looks = not self._is_strict and not workers.is_inline  # else they would not be believed, or gain nothing
         for _ in range(LOOKS):
             began, asked_ns = self._tick(), self.now_ns()
@@ -672,6 +742,7 @@ class Metadata:
         self._take_attributes(directory, attributes, began, asked_ns)
         directory.misses = 0
         former = directory.listing
+        self._listing_goes(former)
         listing = directory.listing = Listing(names, directory.generation)
         listing.is_old = former is not None and former.is_old and former.generation == listing.generation
         with self.taking_in(generator):
@@ -739,12 +810,15 @@ class Metadata:
     def dismissed(self, inode: Inode) -> None:
         """The table let go of an inode."""
         self._forgotten_change = max(self._forgotten_change, inode.changed_at)
+        if inode.prefetched_by is not None:
+            self._on_in_vain("attributes", inode.prefetched_by)
+        self._listing_goes(inode.listing)
         self._source.descriptors.forget(inode)
 
     def _own_change(self, directory: Inode) -> None:
         """We changed a directory: its attributes and its listing are not what they were."""
         self._disbelieve(directory)
-        directory.listing = None
+        self.let_go_of_listing(directory)
         self._records.drop_listing(directory.id)
         self._keep_attributes(directory)
 
@@ -822,6 +896,18 @@ class Metadata:
         if listing is None and directory.children is not None:
             listing = directory.listing = self._records.listing(directory.id)
         return listing is not None and listing.generation == directory.generation
+
+
+def _outcome(before: Attributes, after: Attributes | None) -> str:
+    if after is None:
+        return GONE
+    is_same = (before.ino, before.size, before.mtime_ns, before.ctime_ns) == (
+        after.ino,
+        after.size,
+        after.mtime_ns,
+        after.ctime_ns,
+    )
+    return SAME if is_same else CHANGED
 
 
 class _Absent:

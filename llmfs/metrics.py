@@ -12,11 +12,13 @@ call for several blocks counts for each of them, which says too much where the s
 was late counts for nothing, which says too little.
 
 Hits in the kernel's page cache are not here. They never reach us, and nothing that does tells their number: an open
-says that a file's pages were kept, not which of them are read.
+says that a file's pages were kept, not which of them are read. Of the pages that we pushed there, what share is read is
+estimated from a sample that is held back (`read_share`).
 """
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Set
+from math import nan, sqrt
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, disable_created_metrics
@@ -25,13 +27,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llmfs.histogram import Histogram
-from llmfs.metadata import UNREACHABLE
+from llmfs.metadata import CHANGED, GONE, SAME, UNREACHABLE
+from llmfs.policy.planning import Drop
 from llmfs.policy.rules import OF_ACCESSES
 from llmfs.policy.speed import FAST_S
 from predictor.control.arms import ARMS
 from predictor.control.state import Floor
 from predictor.events import Tier
 from predictor.features import GENERATORS as RANKED
+from predictor.plan import MODELS, model_of
 
 _REQUEST_BUCKETS = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 2.5, 10)
 _SOURCE_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.05, 0.1, 0.25, 1, 5, 30)
@@ -70,18 +74,24 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
-EVICTION_REASONS = ("capacity", "expired", "share", "changed", "damaged", "lost", "asked")
+EVICTION_REASONS = ("capacity", "unused", "share", "changed", "damaged", "lost", "asked")
 PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control", "guard")
 """What may fail without a program noticing."""
 
 OTHER = "other"
-_PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", OTHER)
-GENERATORS = {
-    "data": ("sequential", "region", "companion", "mention", "namesake", *_PLANNED),
-    "attributes": ("scan", "descent", "companion", "mention", "namesake", *_PLANNED),
-    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake", *_PLANNED),
+_PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", "walk", OTHER)
+LOCAL_RULES = {
+    "data": ("sequential", "region", "companion", "mention", "namesake"),
+    "attributes": ("scan", "descent", "companion", "mention", "namesake"),
+    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake"),
 }
+"""By what is fetched: the generators that are rules of the mount's own."""
+
+GENERATORS = {kind: (*rules, *_PLANNED) for kind, rules in LOCAL_RULES.items()}
 """By what is fetched: who may have proposed it, a local rule or one of the predictor's sources of candidates."""
+
+FATES = ("issued", "in_time", "late", "unused")
+"""Of what is fetched ahead: that it was, and what became of it."""
 
 _SOURCE_CALL = {"data": "read", "attributes": "lookup", "listing": "list"}
 _MEAN_WEIGHT = 1 / 32
@@ -90,7 +100,7 @@ _PREDICTOR_COUNTERS = {
     "events": "Accesses that the predictor took in",
     "visits": "Stays of a program at a path that it made of them",
     "unknown": "Accesses that named a path it was not told",
-    "items": "Things that it planned",
+    "planned_items": "Things that it planned",
     "plans": "Plans that it sent",
     "plans_dropped": "Messages that it did not send, for the mount had not read the ones before",
     "inference_seconds": "Time that taking in, learning and planning took",
@@ -103,6 +113,15 @@ _PREDICTOR_GAUGES = {
     "state_bytes": "Size on disk of what was learned",
 }
 _LOSSES = ("shadow", "incumbent", "prior")
+
+
+def read_share(held_back: int, used: int) -> tuple[float, float]:
+    """The share of pushed pages that programs read, and its standard error, from `held_back` pages of which `used` were
+    read. `held_back` is not 0.
+
+    The error is that of the rule of succession: all of three pages is no certainty.
+    """
+    return used / held_back, sqrt((used + 1) * (held_back - used + 1) / (held_back + 3)) / (held_back + 2)
 
 
 def error_class(number: int) -> str:
@@ -210,12 +229,25 @@ class Metrics:
             registry=registry,
         )
         self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
-        self.revalidations = Counter(
-            "llmfs_revalidations", "Looks at the source for attributes whose time was up.", registry=registry
+        looks = Counter(
+            "llmfs_revalidations",
+            "Looks at the source for names, attributes and listings whose time was up, by what they found: the same,"
+            " another state (changed), or nothing (gone).",
+            ["kind", "outcome"],
+            registry=registry,
         )
+        self._revalidations = {
+            kind: {outcome: looks.labels(kind, outcome) for outcome in (SAME, CHANGED, GONE)}
+            for kind in ("name", "attributes", "listing")
+        }
 
         # Prefetching
-        issued = Counter("llmfs_prefetch_issued", "Things fetched ahead.", ["kind", "generator"], registry=registry)
+        issued = Counter(
+            "llmfs_prefetch_issued",
+            "Things fetched ahead; a name that was found absent is in no other count.",
+            ["kind", "generator"],
+            registry=registry,
+        )
         self.prefetch_issued = _by_generator(issued)
         used = Counter(
             "llmfs_prefetch_used",
@@ -227,11 +259,12 @@ class Metrics:
         self.prefetch_late = _by_generator(used, "late")
         unused = Counter(
             "llmfs_prefetch_unused",
-            "Things fetched ahead that left the cache or ran out of time unused.",
+            "Things fetched ahead that nobody used: data that left the cache; attributes and listings that were asked"
+            " for after their time, looked at anew, or let go of.",
             ["kind", "generator"],
             registry=registry,
         )
-        self.prefetch_unused = _by_generator(unused, kinds=("data", "attributes"))
+        self.prefetch_unused = _by_generator(unused)
         saved = Counter(
             "llmfs_stall_saved_seconds",
             "Estimate of the time that programs did not wait for the source because a prefetch was there in time.",
@@ -254,9 +287,31 @@ class Metrics:
             "llmfs_prefetch_unused_bytes", "Bytes fetched ahead that left the cache unused.", sizes, registry=registry
         )
         self.prefetch_unused_bytes = _of_data(unused_bytes)
-        self.prefetch_dropped = Counter(
-            "llmfs_prefetch_dropped", "Planned things not fetched: stale, over budget or failed.", registry=registry
+        items = Counter(
+            "llmfs_prefetch_model_items",
+            "Things fetched ahead (issued), and those of them that were used in time, used late, or unused, by what"
+            " decided on them: a rule, how often such came true (counts), or a network.",
+            ["model", "outcome"],
+            registry=registry,
         )
+        self.prefetch_by_model = {fate: {model: items.labels(model, fate) for model in MODELS} for fate in FATES}
+        sizes_by_model = Counter(
+            "llmfs_prefetch_model_bytes",
+            "Bytes of data among llmfs_prefetch_model_items.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.prefetch_bytes_by_model = {
+            fate: {model: sizes_by_model.labels(model, fate) for model in MODELS} for fate in FATES
+        }
+        dropped = Counter(
+            "llmfs_prefetch_dropped",
+            "Wanted things not fetched: they waited too long (late), too many wait (full), most was in vain of late and"
+            " they are not sure (doubtful), the source had an error (failed), or a policy says so.",
+            ["reason"],
+            registry=registry,
+        )
+        self.prefetch_dropped = {reason: dropped.labels(reason.value) for reason in Drop}
         self.prefetch_queue = Gauge("llmfs_prefetch_queue_length", "Planned things waiting.", registry=registry)
 
         # The kernel's page cache
@@ -265,12 +320,12 @@ class Metrics:
             "Cached bytes stored in the kernel's page cache, because they are being read in small pieces.",
             registry=registry,
         )
-        self._held_back = Counter(
+        self.held_back = Counter(
             "llmfs_push_held_back_pages",
             "Pages left out of a push as a sample, one in 1024: a read of them reaches llmfs.",
             registry=registry,
         )
-        self._held_back_used = Counter(
+        self.held_back_used = Counter(
             "llmfs_push_held_back_used_pages",
             "Of these, those that a program then read: their share estimates that of all pushed pages.",
             registry=registry,
@@ -279,7 +334,7 @@ class Metrics:
         # The cache
         evictions = Counter(
             "llmfs_cache_evicted_blocks",
-            "Blocks that left the cache: to make room (capacity; expired: fetched ahead and not used in their time;"
+            "Blocks that left the cache: to make room (capacity; unused: fetched ahead, and not used by then;"
             " share: their files may have only a part of it; changed: of a file that is another by now), damaged,"
             " not kept by the disk (lost), or as a person asked.",
             ["reason"],
@@ -296,6 +351,12 @@ class Metrics:
         )
         self.cache_limit_bytes = Gauge(
             "llmfs_cache_limit_bytes", "Bytes the cache directory may take.", registry=registry
+        )
+        self.cache_dir_bytes = Gauge(
+            "llmfs_cache_dir_bytes",
+            "Bytes that the cache directory takes on its disk: blocks, records, the log of accesses, what was learned,"
+            " and what is kept to undo changes.",
+            registry=registry,
         )
         self.cache_blocks = Gauge("llmfs_cache_blocks", "Blocks in the cache.", registry=registry)
         self.cache_disk_free_bytes = Gauge(
@@ -350,16 +411,17 @@ class Metrics:
 
         # The machine
         pressure = Gauge(
-            "llmfs_pressure_percent",
-            "Share of the last ten seconds in which some task of the machine or of our control group waited for it.",
+            "llmfs_pressure_ratio",
+            "Share of the last ten seconds, 0 to 1, in which some task of the machine or of our control group waited"
+            " for it.",
             ["resource"],
             registry=registry,
         )
-        backs_off = Gauge(
-            "llmfs_backs_off", "Whether prefetching and training step back for it.", ["resource"], registry=registry
+        backing_off = Gauge(
+            "llmfs_backing_off", "Whether prefetching and training step back for it.", ["resource"], registry=registry
         )
         self._pressure = {name: pressure.labels(name) for name in ("memory", "cpu")}
-        self._backs_off = {name: backs_off.labels(name) for name in ("memory", "cpu")}
+        self._backing_off = {name: backing_off.labels(name) for name in ("memory", "cpu")}
 
         # The controller
         arm = Gauge(
@@ -387,6 +449,12 @@ class Metrics:
             registry=registry,
         )
         self.guard_findings = {level: findings.labels(level) for level in GUARD_LEVELS}
+        self.guard_up = Gauge(
+            "llmfs_guard_up",
+            "Whether the guard watches: 0 where it could not be made, or failed too often. NaN where none is wanted.",
+            registry=registry,
+        )
+        self.guard_up.set(nan)
         self.guard_denied_requests = Counter(
             "llmfs_guard_denied_requests", "Changes that the guard refused with EROFS.", registry=registry
         )
@@ -403,7 +471,7 @@ class Metrics:
         )
 
         ProcessCollector(registry=registry)
-        ProcessCollector("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
+        _PredictorProcess("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
 
     def observe_source(self, operation: str, seconds: float, error: int) -> None:
         """A call on the source ended, with this errno or 0 (from a worker thread)."""
@@ -421,12 +489,14 @@ class Metrics:
 
     def prefetched(self, kind: str, generator: str, size_bytes: int = 0) -> None:
         """Something was fetched ahead."""
+        self._became("issued", generator, size_bytes)
         self.prefetch_issued[kind][_known(kind, generator)].inc()
         if kind == "data":
             self.prefetch_issued_bytes[_known(kind, generator)].inc(size_bytes)
 
     def prefetch_used(self, kind: str, generator: str, was_late: bool, size_bytes: int = 0) -> None:
         """A program used what was fetched ahead."""
+        self._became("late" if was_late else "in_time", generator, size_bytes)
         generator = _known(kind, generator)
         (self.prefetch_late if was_late else self.prefetch_in_time)[kind][generator].inc()
         if kind == "data":
@@ -436,11 +506,17 @@ class Metrics:
 
     def prefetch_was_in_vain(self, kind: str, generator: str, size_bytes: int = 0) -> None:
         """What was fetched ahead is gone, or not to be believed any more, and nobody used it."""
+        self._became("unused", generator, size_bytes)
         generator = _known(kind, generator)
-        if kind in self.prefetch_unused:
-            self.prefetch_unused[kind][generator].inc()
+        self.prefetch_unused[kind][generator].inc()
         if kind == "data":
             self.prefetch_unused_bytes[generator].inc(size_bytes)
+
+    def _became(self, fate: str, generator: str, size_bytes: int) -> None:
+        model = model_of(generator)
+        self.prefetch_by_model[fate][model].inc()
+        if size_bytes:
+            self.prefetch_bytes_by_model[fate][model].inc(size_bytes)
 
     def evicted(self, reason: str, size_bytes: int, generator: str | None) -> None:
         """A block left the cache. `generator`: who had it fetched ahead, where nobody used it."""
@@ -456,10 +532,10 @@ class Metrics:
 
     def pressure_is(self, memory_percent: float, cores_percent: float, is_pressed: bool, is_contended: bool) -> None:
         """How short memory and cores are, and whether we step back for it."""
-        self._pressure["memory"].set(memory_percent)
-        self._pressure["cpu"].set(cores_percent)
-        self._backs_off["memory"].set(is_pressed)
-        self._backs_off["cpu"].set(is_contended)
+        self._pressure["memory"].set(memory_percent / 100)
+        self._pressure["cpu"].set(cores_percent / 100)
+        self._backing_off["memory"].set(is_pressed)
+        self._backing_off["cpu"].set(is_contended)
 
     def control_is(self, arm: str) -> None:
         """An arm of the controller is in force."""
@@ -469,9 +545,13 @@ class Metrics:
         for name, gauge in self._arms.items():
             gauge.set(name == arm)
 
+    def revalidated(self, kind: str, outcome: str) -> None:
+        """A look at the source found this of what was known."""
+        self._revalidations[kind][outcome].inc()
+
     def page_held_back(self, was_used: bool) -> None:
         """A page was left out of a push as a sample, or one of these was then read."""
-        (self._held_back_used if was_used else self._held_back).inc()
+        (self.held_back_used if was_used else self.held_back).inc()
 
     def predictor_restarted(self) -> None:
         """It had ended, and is started again."""
@@ -535,8 +615,18 @@ class _Stalls(Collector):
         yield family
 
 
+class _PredictorProcess(ProcessCollector):
+    """As of this process, and says of which."""
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():
+            metric.documentation = f"Of the predictor's process: {metric.documentation}"
+            yield metric
+
+
 class _Told(Collector):
-    """What the predictor's process last told of itself. Its counters begin anew with it, as Prometheus expects."""
+    """What the predictor's process last told of itself. Its counters begin anew with it, as Prometheus expects; before
+    it said anything, what else it tells is no number."""
 
     def __init__(self) -> None:
         self.numbers: Mapping[str, float] = {}
@@ -545,7 +635,7 @@ class _Told(Collector):
         for name, about in _PREDICTOR_COUNTERS.items():
             yield CounterMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
         for name, about in _PREDICTOR_GAUGES.items():
-            yield GaugeMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, 0.0))
+            yield GaugeMetricFamily(f"llmfs_predictor_{name}", f"{about}.", self.numbers.get(name, nan))
         loss = GaugeMetricFamily(
             "llmfs_predictor_training_loss",
             "Mean binary cross entropy on what the last training held out: of the network that it made (shadow), the"
@@ -553,7 +643,7 @@ class _Told(Collector):
             labels=["model"],
         )
         for model in _LOSSES:
-            loss.add_metric([model], self.numbers.get(f"loss_{model}", float("nan")))
+            loss.add_metric([model], self.numbers.get(f"loss_{model}", nan))
         yield loss
 
 
@@ -561,10 +651,8 @@ def _known(kind: str, generator: str) -> str:
     return generator if generator in GENERATORS[kind] else OTHER
 
 
-def _by_generator(
-    counter: Counter, *more: str, kinds: Iterable[str] = ("data", "attributes", "listing")
-) -> dict[str, dict[str, Counter]]:
-    return {kind: {name: counter.labels(kind, name, *more) for name in GENERATORS[kind]} for kind in kinds}
+def _by_generator(counter: Counter, *more: str) -> dict[str, dict[str, Counter]]:
+    return {kind: {name: counter.labels(kind, name, *more) for name in names} for kind, names in GENERATORS.items()}
 
 
 def _of_data(counter: Counter, *more: str) -> dict[str, Counter]:

@@ -5,16 +5,18 @@ examples/prometheus/METRICS.md, which a test holds against what this prints.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from llmfs.metrics import Metrics
+from llmfs.metrics import LOCAL_RULES, Metrics
 
 _VALUES_SHOWN = 8
 """A label with more values than that (the operations) is shown by its name alone."""
+
+RULES = tuple(dict.fromkeys(name for names in LOCAL_RULES.values() for name in names))
 
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
 
@@ -67,18 +69,26 @@ def _lines(table: list[Row]) -> Iterator[str]:
     yield "# The metrics of a mount"
     yield ""
     yield "`llmfs mount --metrics-port PORT` serves them at `http://127.0.0.1:PORT/metrics`; all count from the mount"
-    yield "on. A histogram's name is followed by `_bucket`, `_sum` and `_count`; native histograms are not served, for"
-    yield "the Python client has none. Reads that the kernel's page cache answers never reach llmfs and are in none of"
-    yield "these. How many of the pages that were pushed there are read is estimated from a sample that is held back:"
-    yield "`llmfs_push_held_back_used_pages_total / llmfs_push_held_back_pages_total`, with a standard error of"
-    yield "sqrt(share x (1 - share) / pages held back)."
+    yield "on. A histogram's name is followed by `_bucket`, `_sum` and `_count`. Native histograms are not served: the"
+    yield "Python client has no metric that keeps one (as of 0.26), and writes one that a collector brings along as"
+    yield "OpenMetrics 2.0 alone, which Prometheus does not ask for."
     yield ""
-    yield "Prefetching by generator: `sequential`, `scan` and `misses` are the mount's own rules, the others the"
-    yield "predictor's sources of candidates. Stall seconds are the time of requests that waited for the source; stall"
-    yield "seconds *saved* are an estimate: each thing that was fetched ahead and ready when a program asked for it"
-    yield "counts for one call on the source of its kind, at the running mean that such calls take at that time."
-    yield "It says too much where waits overlap or the source's bandwidth is the limit, too little where a prefetch"
-    yield "was late."
+    yield "Reads that the kernel's page cache answers never reach llmfs and are in none of these. How many of the pages"
+    yield "that were pushed there are read is estimated from a sample, n pages that are held back, of which u are read:"
+    yield "u / n, with a standard error of sqrt((u + 1)(n - u + 1) / (n + 3)) / (n + 2), which is that of the rule of"
+    yield "succession. `rules.yml` records both, and the bytes."
+    yield ""
+    yield "Prefetching by generator:"
+    yield _names(RULES)
+    yield "are the mount's own rules, though the predictor, too, calls `sequential` what it reads ahead; the others are"
+    yield "the predictor's sources of candidates. By model: what decided on it, a rule, how often such came true"
+    yield "(`counts`), or a network, where it weighs more than the counts. What was fetched ahead counts at most"
+    yield "once, as used or as unused: what still waits is in neither, nor are names that were found absent."
+    yield ""
+    yield "Stall seconds are the time of requests that waited for the source; stall seconds *saved* are an estimate:"
+    yield "each thing that was fetched ahead and ready when a program asked for it counts for one call on the source of"
+    yield "its kind, at the running mean that such calls take at that time. It says too much where waits overlap or the"
+    yield "source's bandwidth is the limit, too little where a prefetch was late."
     yield ""
     yield "This page is printed by `python -m llmfs.metrics_table`."
     yield ""
@@ -87,6 +97,11 @@ def _lines(table: list[Row]) -> Iterator[str]:
     for row in table:
         name = row.name if row.kind == "histogram" else row.series[0]
         yield f"| `{name}` | {row.kind} | {_labels(row)} | {row.about} |"
+
+
+def _names(names: Sequence[str]) -> str:
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} and {last}"
 
 
 def _labels(row: Row) -> str:

@@ -113,6 +113,7 @@ class Mount:
         self, config: MountConfig, cache_dir: CacheDir, reread: Callable[[], MountConfig] | None = None
     ) -> None:
         self._config = config
+        self._cache_dir = cache_dir
         self._reread = reread
         self._started = time.monotonic()
         profile = config.profile
@@ -190,9 +191,10 @@ class Mount:
             config.consistency,
             self._changed,
             self._metadata_prefetched,
-            metrics.revalidations.inc,
+            metrics.revalidated,
             judge=self.treatments.judge,
             on_listing_used=self._listing_used,
+            on_in_vain=metrics.prefetch_was_in_vain,
             looks_kept=profile.looks_kept,
         )
         self._recordings = Recordings(
@@ -247,7 +249,7 @@ class Mount:
                 self.content,
                 self.prefetch_workers,
                 lambda: self.blocks.capacity_bytes,
-                self.metrics.prefetch_dropped.inc,
+                lambda why, count: self.metrics.prefetch_dropped[why].inc(count),
                 self.metrics.faults["prefetch"].inc,
                 self._listed_ahead,
             )
@@ -351,7 +353,13 @@ class Mount:
         limit = self._config.profile.held_inodes
         if limit is None:
             return None
-        return HeldFiles(self.metadata.inodes, limit, self.kernel.drop_name, self.metrics.names_given_back.inc)
+        return HeldFiles(
+            self.metadata.inodes,
+            limit,
+            self.kernel.drop_name,
+            self.metadata.let_go_of_listing,
+            self.metrics.names_given_back.inc,
+        )
 
     def _control(self, upkeep: Upkeep, pinning: Pinning) -> ControlServer:
         return ControlServer(
@@ -472,6 +480,7 @@ class Mount:
         metrics.cache_limit_bytes.set(self._config.cache_size_bytes)
         metrics.cache_bytes.set_function(lambda: self.blocks.used_bytes)
         metrics.cache_capacity_bytes.set_function(lambda: self.blocks.capacity_bytes)
+        metrics.cache_dir_bytes.set_function(self._cache_dir_bytes)
         metrics.cache_blocks.set_function(lambda: len(self.blocks))
         metrics.cache_disk_free_bytes.set_function(self._disk_free_bytes)
         metrics.cache_up["records"].set_function(lambda: not self._meta_store.is_down)
@@ -499,6 +508,10 @@ class Mount:
         except OSError as error:
             raise MountError(f"cannot serve metrics on port {wanted} of {address}: {error.strerror}") from error
         return port
+
+    def _cache_dir_bytes(self) -> float:
+        undo = self._guard.undo if self._guard is not None else None
+        return self._cache_dir.flat_bytes() + (undo.used_bytes if undo is not None else 0)
 
     def _disk_free_bytes(self) -> float:
         try:

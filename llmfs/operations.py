@@ -29,7 +29,7 @@ from llmfs.identity import Caller
 from llmfs.inodes import FOREIGN, Inode
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
-from llmfs.metadata import Metadata
+from llmfs.metadata import UNCOUNTED, Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
 from llmfs.policy.rules import Tally, Treatment

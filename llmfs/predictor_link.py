@@ -25,7 +25,7 @@ import trio
 
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
-from predictor.plan import Outcome, PlanItem, Want
+from predictor.plan import MODELS, Outcome, PlanItem, Want
 
 log = logging.getLogger(__name__)
 
@@ -250,9 +250,9 @@ class PredictorLink:
 
 
 def _plan_item(item: Any) -> PlanItem:
-    want, path, offset, length, score, horizon, generator = item
-    if not isinstance(path, bytes) or not 0 <= offset < 1 << 63 or not 0 <= length < 1 << 63:
+    want, path, offset, length, score, horizon, generator, model = item
+    if not isinstance(path, bytes) or not 0 <= offset < 1 << 63 or not 0 <= length < 1 << 63 or model not in MODELS:
         raise ValueError("a plan item that is none")
     if b"\0" in path or not {b".", b".."}.isdisjoint(path.split(b"/")):
         raise ValueError("a path that does not stay in the source")
-    return PlanItem(Want(want), path, int(offset), int(length), float(score), int(horizon), str(generator))
+    return PlanItem(Want(want), path, int(offset), int(length), float(score), int(horizon), str(generator), model)

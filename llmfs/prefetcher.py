@@ -3,8 +3,8 @@ use.
 
 What is fetched next is decided in `policy/planning.py`. A fixed number of carriers ask it, so at most so many fetches
 run at a time, in threads of their own (`workers.py`): demand never queues behind them. Who looks at a name looks at
-those with it that are wanted of the same directory. A fetch that fails is counted and forgotten: the program that
-wants the data will hear the source's error itself.
+those with it that are wanted of the same directory. A fetch that fails is dropped, which is counted, and forgotten: the
+program that wants the data will hear the source's error itself.
 """
 
 import logging
@@ -17,11 +17,11 @@ from llmfs.content import Content
 from llmfs.inodes import Inode
 from llmfs.local_rules import DESCENT, GUESS_SCORE, REMEMBERED, STALE
 from llmfs.metadata import Metadata
-from llmfs.policy.planning import Job, Planning
+from llmfs.policy.planning import Drop, Job, Planning
 from llmfs.workers import Workers
 from predictor.control.arms import Arm
 from predictor.events import Tier
-from predictor.plan import PlanItem, Want
+from predictor.plan import PlanItem, Want, origin
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Prefetcher:
         content: Content,
         workers: Workers,
         cache_bytes: Callable[[], int],
-        on_dropped: Callable[[int], None],
+        on_dropped: Callable[[Drop, int], None],
         on_fault: Callable[[], None],
         on_listing: Callable[[Inode, str], None],
     ) -> None:
@@ -69,7 +69,8 @@ class Prefetcher:
                 place, path = directory, (name,)
                 if item.generator in REMEMBERED:
                     planning.expect(directory, name, item.horizon)
-            job = Job(item.want, place, path, item.offset, item.length, item.generator, now_s, item.score)
+            who = origin(item.generator, item.model)
+            job = Job(item.want, place, path, item.offset, item.length, who, now_s, item.score)
             if not self._is_ready(job, planning.lead_s(planning.accesses + item.horizon, now_s)):
                 self._push(item.horizon, job)
 
@@ -183,12 +184,11 @@ class Prefetcher:
                 await self._fetch(job)
             except OSError as error:
                 log.debug("prefetch of %s failed: %s", job.path, error)
-                self._on_fault()
-                self._on_dropped(1)
+                self._on_dropped(Drop.FAILED, 1)
             except Exception:  # a bug of ours in what nobody asked for must not take the mount down
                 log.exception("prefetch of %s failed", job.path)
                 self._on_fault()
-                self._on_dropped(1)
+                self._on_dropped(Drop.FAILED, 1)
             finally:
                 self._planning.done()
 
@@ -217,6 +217,6 @@ class Prefetcher:
         elif job.want is not Want.LISTING:
             await self._metadata.attributes(inode, self._workers, job.generator)
             if not inode.treatment.is_prefetched:
-                self._on_dropped(1)
+                self._on_dropped(Drop.POLICY, 1)
             elif job.want is Want.DATA and inode.attributes.is_regular and not self._has_data(inode, job):
                 await self._content.prefetch(inode, job.offset, job.length, job.generator, self._workers)

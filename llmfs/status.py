@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics
+from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics, read_share
 
 ROWS_BYTES = 8 << 10
 """Of the 64 KiB of an extended attribute, for rows whose number and length are a configuration's."""
@@ -21,6 +21,7 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
         "reads": {name: _count(metrics.reads[tier]) for tier, name in TIERS.items()},
         "read_bytes": {name: _count(metrics.read_bytes[tier]) for tier, name in TIERS.items()},
         "lookups": {name: _count(metrics.metadata[tier]) for tier, name in TIERS.items()},
+        "kernel": _kernel(metrics),
         "prefetch": {
             "issued": _sum(metrics.prefetch_issued["data"]),
             "issued_bytes": _sum(metrics.prefetch_issued_bytes),
@@ -32,9 +33,14 @@ def status_of(metrics: Metrics) -> dict[str, Any]:
             "attributes_issued": _sum(metrics.prefetch_issued["attributes"]),
             "attributes_used_in_time": _sum(metrics.prefetch_in_time["attributes"]),
             "attributes_used_late": _sum(metrics.prefetch_late["attributes"]),
+            "attributes_unused": _sum(metrics.prefetch_unused["attributes"]),
             "listings_issued": _sum(metrics.prefetch_issued["listing"]),
-            "dropped": _count(metrics.prefetch_dropped),
+            "listings_used_in_time": _sum(metrics.prefetch_in_time["listing"]),
+            "listings_used_late": _sum(metrics.prefetch_late["listing"]),
+            "listings_unused": _sum(metrics.prefetch_unused["listing"]),
+            "dropped": _sum(metrics.prefetch_dropped),
             "by_generator": _by_generator(metrics),
+            "by_model": _by_model(metrics),
         },
         "waiting": {
             "suffered_s": round(sum(metrics.stall_seconds().values()), 3),
@@ -62,6 +68,22 @@ def as_fit(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return shown
 
 
+def _kernel(metrics: Metrics) -> dict[str, Any]:
+    """What was pushed into the kernel's page cache and, once pages were held back, how much of it is read there, with
+    standard errors."""
+    pushed_bytes, held_back = _count(metrics.pushed_bytes), _count(metrics.held_back)
+    figures: dict[str, Any] = {"pushed_bytes": pushed_bytes, "held_back_pages": held_back}
+    if held_back:
+        share, error = read_share(held_back, _count(metrics.held_back_used))
+        figures |= {
+            "read_share": round(share, 4),
+            "read_share_error": round(error, 4),
+            "read_bytes": int(share * pushed_bytes),
+            "read_bytes_error": int(error * pushed_bytes),
+        }
+    return figures
+
+
 def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:
     """Of each that had data fetched: how many blocks, and what became of them."""
     return {
@@ -76,7 +98,16 @@ def _by_generator(metrics: Metrics) -> dict[str, dict[str, int]]:
     }
 
 
-def _sum(counters: Mapping[str, Any]) -> int:
+def _by_model(metrics: Metrics) -> dict[str, dict[str, int]]:
+    """Of each that decided on any: how many things were fetched ahead, and what became of them."""
+    return {
+        model: {fate: _count(counters[model]) for fate, counters in metrics.prefetch_by_model.items()}
+        for model, counter in metrics.prefetch_by_model["issued"].items()
+        if _count(counter)
+    }
+
+
+def _sum(counters: Mapping[Any, Any]) -> int:
     return sum(_count(counter) for counter in counters.values())
 
 

@@ -26,7 +26,7 @@ from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
 from predictor.features import extension_bucket, token
 from predictor.limits import Limits
-from predictor.plan import Outcome, PlanItem
+from predictor.plan import COUNTS, LEARNED, RULES, Outcome, PlanItem
 from predictor.planner import Planner
 from predictor.processes import Processes
 from predictor.proposals import Proposer
@@ -48,6 +48,7 @@ class Engine:
     def __init__(self, limits: Limits | None = None, ranker: Ranker | None = None) -> None:
         self.limits = limits or Limits()
         self.ranker = ranker
+        self.network = LEARNED  # what the ranker is called in plans
         self.paths = PathTable()
         self.history = History(self.limits.history)
         self.successors = Successors(self.limits.contexts)
@@ -60,7 +61,7 @@ class Engine:
         self.sizes: dict[int, int] = {}
         self.unseen = Unseen(self.paths, self.history, self.directories, self.sizes, self.prior)
         self.counters: dict[str, int] = dict.fromkeys(
-            ("events", "visits", "unknown", "items", "ranked", "in_time", "late", "unused"), 0
+            ("events", "visits", "unknown", "planned_items", "ranked", "in_time", "late", "unused"), 0
         )
         self._proposer = Proposer(self.paths, self.history, self.successors, self.directories)
         self._planner = Planner(
@@ -309,14 +310,14 @@ class Engine:
         for place in self.history.latest(path)[1:]:
             slot = place % self.history.capacity
             if self.history.flags[slot] & DATA:
-                self._planner.expect(path, DATA, self.history.ranges[slot], 0.8, HORIZONS[0], "footprint")
+                self._planner.expect(path, DATA, self.history.ranges[slot], 0.8, HORIZONS[0], "footprint", RULES)
                 break
 
     def _propose(self, proposals: Iterable[Proposal], group: Group | None) -> None:
         """Plans what is expected of names that were never seen, and watches what becomes of it."""
         for path, flags, ranges, probability, generator, cell in proposals:
             cells = [] if cell is None else [cell]
-            is_new = self._planner.expect(path, flags, ranges, probability, HORIZONS[1], generator, cells)
+            is_new = self._planner.expect(path, flags, ranges, probability, HORIZONS[1], generator, COUNTS, cells)
             if is_new and cells and group is not None:
                 self.tracker.expect(Prediction(path, group, cells, None))
 
@@ -326,7 +327,7 @@ class Engine:
         """What should be ready and was not planned yet, the nearest first; at most `plan_items`."""
         touched = list(self._touched.values())
         self._touched.clear()
-        return self._planner.plan(touched, self._together, self.ranker)
+        return self._planner.plan(touched, self._together, self.ranker, self.network)
 
     def scores(self) -> list[tuple[bytes, float]]:
         """(path, probability of reuse), for eviction: of what was used since the last call, and of what comes next."""

@@ -11,8 +11,8 @@ Both directions are bounded and may be dropped; neither side ever waits for the 
         ["stop"]                                save the state and exit
 
     predictor -> mount
-        ["state", name]                         "loading", "rules" (no network yet), "learned"
-        ["plan", [[want, path, offset, length, score, horizon, generator]...]]
+        ["state", name]                         "loading", "rules" (no network), "pretrained", "learned"
+        ["plan", [[want, path, offset, length, score, horizon, generator, model]...]]
         ["scores", [[path, score]...]]          probability of reuse, for eviction
         ["statistics", {name: number}]          cumulative, for metrics
 """

@@ -16,7 +16,7 @@ from predictor.events import PathTable
 from predictor.features import GENERATORS
 from predictor.limits import Limits
 from predictor.outstanding import Outstanding
-from predictor.plan import Outcome, PlanItem, Want
+from predictor.plan import COUNTS, Outcome, PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
 from predictor.ranking import Ranker, Ranking
@@ -29,12 +29,15 @@ WAITING_MAX = 4096
 ACCESSES_PER_VISIT = 2
 """A visit is a look-up and a read, or more."""
 
+DECISIVE_TRUST = 0.5
+"""From here on the network weighs more in a ranking than the counts (tracker.Group.trust)."""
+
 STREAK_MAX = 4
 """A cursor that missed more often in a row plans nothing more until it hits."""
 
 
 class Planner:
-    """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "items" are counted."""
+    """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "planned_items" are counted."""
 
     def __init__(
         self,
@@ -108,15 +111,19 @@ class Planner:
         score: float,
         horizon: int,
         generator: str,
+        model: str,
         cells: Sequence[Cell] = (),
     ) -> bool:
         """Has what `flags` and `ranges` say of `path` in the next plan. False: it was planned or used just now."""
-        return self._add(path, flags, ranges, score, horizon, generator, self._waiting, cells)
+        return self._add(path, flags, ranges, score, horizon, generator, model, self._waiting, cells)
 
-    def plan(self, touched: Sequence[StreamState], together: Follower, ranker: Ranker | None) -> list[PlanItem]:
+    def plan(
+        self, touched: Sequence[StreamState], together: Follower, ranker: Ranker | None, network: str
+    ) -> list[PlanItem]:
         """What should be ready and was not planned yet, the nearest first; at most `plan_items`.
 
-        `touched`: the streams that made visits since the last plan; `together`: all streams, as they interleave.
+        `touched`: the streams that made visits since the last plan; `together`: all streams, as they interleave;
+        `network`: what the ranker is called.
         """
         items: deque[PlanItem] = deque(self._waiting)
         self._waiting.clear()
@@ -130,10 +137,10 @@ class Planner:
         for stream in touched:
             if not stream.follower.is_confident and stream.path >= 0 and self._is_due(stream):
                 stream.ranked_at = stream.visits
-                self._rank(stream, ranker, items)
+                self._rank(stream, ranker, network, items)
         while len(items) > limit:
             items.pop()
-        self._counters["items"] += len(items)
+        self._counters["planned_items"] += len(items)
         return list(items)
 
     def _replay(self, cursor: Cursor, group: Group, items: deque[PlanItem], limit: int) -> None:
@@ -166,7 +173,7 @@ class Planner:
                 known = chances[octave] = (self._chance(cursor, distance), [cell])
             probability, cells = known
             horizon = max(HORIZONS[0], ACCESSES_PER_VISIT * distance)
-            if self._add(path, flags, ranges, probability, horizon, "history", items, cells):
+            if self._add(path, flags, ranges, probability, horizon, "history", COUNTS, items, cells):
                 self._tracker.expect(Prediction(path, group, cells, None))
 
     def _chance(self, cursor: Cursor, distance: int) -> float:
@@ -178,7 +185,8 @@ class Planner:
     def _is_due(self, stream: StreamState) -> bool:
         return stream.visits - stream.ranked_at >= stream.group.pace.visits
 
-    def _rank(self, stream: StreamState, ranker: Ranker | None, items: deque[PlanItem]) -> None:
+    def _rank(self, stream: StreamState, ranker: Ranker | None, network: str, items: deque[PlanItem]) -> None:
+        model = network if ranker is not None and stream.group.trust >= DECISIVE_TRUST else COUNTS
         ranked = self._ranking.rank(stream, ranker, self._counters["visits"])
         self._counters["ranked"] += bool(ranked)
         if self._is_told:
@@ -197,7 +205,7 @@ class Planner:
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             cells = self._ranking.cells(candidate)
-            if self._add(candidate.path, flags, ranges, score, horizon, best, items, cells) and ranges:
+            if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, cells) and ranges:
                 self._ranked_for[candidate.path] = stream.group
                 if len(self._ranked_for) > self._limits.outstanding:
                     self._ranked_for.popitem(last=False)
@@ -210,6 +218,7 @@ class Planner:
         score: float,
         horizon: int,
         generator: str,
+        model: str,
         items: deque[PlanItem],
         cells: Sequence[Cell],
     ) -> bool:
@@ -219,14 +228,14 @@ class Planner:
             return False
         name = self._paths.path(path)
         if want is not Want.DATA:
-            items.append(PlanItem(want, name, 0, 0, score, horizon, generator))
+            items.append(PlanItem(want, name, 0, 0, score, horizon, generator, model))
             return True
         if cells:
             self._planned_by[path] = cells
             if len(self._planned_by) > self._limits.outstanding:
                 self._planned_by.popitem(last=False)
         for start, end in ranges:
-            items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator))
+            items.append(PlanItem(want, name, start, max(0, end - start), score, horizon, generator, model))
         return True
 
     def _bytes(self, path: int, ranges: Ranges) -> int:

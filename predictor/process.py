@@ -31,6 +31,7 @@ from predictor import heap, ranker, state
 from predictor.events import ACCESS
 from predictor.frames import FrameError, FrameReader, encode
 from predictor.limits import SMALL, Limits
+from predictor.plan import LEARNED, PRETRAINED, RULES
 from predictor.ranker import NetworkRanker
 from predictor.schedule import NEW_CANDIDATES, SECONDS, Schedule, TrainingChild
 
@@ -73,10 +74,10 @@ class Server:
                 "training_runs",
                 "training_seconds",
                 "lag_seconds",
+                "state_bytes",
             ),
             0.0,
         )
-        self._statistics |= {"loss": 0.0, "state_bytes": 0.0}
         self._saved_events = 0
         self._training = training
         connection.setblocking(False)
@@ -86,8 +87,7 @@ class Server:
         self._announce("loading")
         self._flush()
         self._engine = state.load(self._state_dir, self._limits, self._limit_bytes)
-        self._engine.ranker, how = network_in(self._state_dir)
-        self._announce(how)
+        self._follow(*network_in(self._state_dir))
         # A collection walks through all tables: tens of milliseconds. There are hardly any cycles, so it can wait.
         gc.collect()
         gc.freeze()
@@ -124,8 +124,11 @@ class Server:
             return
         network = self._training.tick(now_s, self._engine.examples, is_idle)
         if network is not None:
-            self._engine.ranker = network
-            self._announce("learned")
+            self._follow(network, LEARNED)
+
+    def _follow(self, network: NetworkRanker | None, how: str) -> None:
+        self._engine.ranker, self._engine.network = network, how
+        self._announce(how)
 
     def stop(self) -> None:
         """Ends `run` at its next turn."""
@@ -163,7 +166,7 @@ class Server:
         if is_open:
             items = self._engine.plan()
             if items:
-                rows = [[i.want, i.path, i.offset, i.length, i.score, i.horizon, i.generator] for i in items]
+                rows = [[i.want, i.path, i.offset, i.length, i.score, i.horizon, i.generator, i.model] for i in items]
                 self._send(["plan", rows])
         self._statistics["inference_seconds"] += time.perf_counter() - started
         return is_open
@@ -232,7 +235,7 @@ class Server:
 def network_in(state_dir: Path, shipped: Path = ranker.SHIPPED) -> tuple[NetworkRanker | None, str]:
     """The state directory's own network, else the shipped one, else none; and what that state is called."""
     own = state_dir / ranker.NAME
-    for path, how in ((own, "learned"), (shipped, "pretrained")):
+    for path, how in ((own, LEARNED), (shipped, PRETRAINED)):
         try:
             return ranker.load(path), how
         except FileNotFoundError:
@@ -241,7 +244,7 @@ def network_in(state_dir: Path, shipped: Path = ranker.SHIPPED) -> tuple[Network
             log.warning("the network is set aside: %s", error)
             if path == own:
                 state.set_aside(path)
-    return None, "rules"
+    return None, RULES
 
 
 NICENESS = 5

@@ -74,7 +74,6 @@ class TrainingChild:
         self.runs = 0
         self.promotions = 0
         self.seconds = 0.0
-        self.loss = 0.0
         self.report: Report | None = None
         """Of the last run that came to its end."""
 
@@ -106,7 +105,6 @@ class TrainingChild:
             "training_runs": self.runs,
             "training_promotions": self.promotions,
             "training_seconds": self.seconds,
-            "loss": self.loss,
         }
         if self.report is not None:
             numbers |= {
@@ -163,7 +161,6 @@ class TrainingChild:
             if status != 0:
                 raise ValueError(f"the trainer ended with status {status}")
             report = self.report = Report(**json.loads((self._directory / REPORT).read_bytes()))
-            self.loss = min(report.loss, report.loss_incumbent)
             if not report.is_better:
                 log.info(
                     "trained, not better: %.4f, in use %.4f, prior %.4f",

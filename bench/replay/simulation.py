@@ -27,7 +27,7 @@ from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.namesakes import Namesakes
-from llmfs.policy.planning import Job, Planning
+from llmfs.policy.planning import Drop, Job, Planning
 from llmfs.policy.regions import PROGRAM, Regions
 from predictor.baselines.readahead import Readahead
 from predictor.control.arms import Arm
@@ -667,7 +667,7 @@ class Simulation:
                     flights += self._launch(node, first, last, job.generator)
                 yield from flights
 
-    def _dropped(self, count: int) -> None:
+    def _dropped(self, why: Drop, count: int) -> None:
         self.outcome.dropped += count
 
     def _rules_listed(self, node: Node, names: list[ListedName]) -> None:

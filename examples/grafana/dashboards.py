@@ -19,6 +19,8 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from llmfs.metrics_table import RULES
+
 HERE = Path(__file__).parent
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 MOUNT = 'instance=~"$instance"'
@@ -66,6 +68,19 @@ class Panel:
         if self.is_stack:
             panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
         return panel
+
+
+@dataclass(frozen=True, slots=True)
+class Band(Panel):
+    """An estimate between its bounds: `queries` are the lower one, the estimate and the upper one."""
+
+    def builder(self) -> Builder:
+        low, _, high = (query.legend for query in self.queries)
+        line = models.DynamicConfigValue("custom.lineWidth", 0)
+        fill = models.DynamicConfigValue("custom.fillBelowTo", low)
+        panel = Panel.builder(self)
+        assert isinstance(panel, timeseries.Panel)
+        return panel.fill_opacity(0).override_by_name(low, [line]).override_by_name(high, [line, fill])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +170,10 @@ def mean(histogram: str, by: str) -> str:
 def recorded(name: str) -> Query:
     return Query(f"{name}{{{MOUNT}}}")
 
+
+READ_IN_KERNEL = f"sum (instance:llmfs_kernel_hit_bytes:estimate{{{MOUNT}}})"
+READ_IN_KERNEL_ERROR = f"sqrt(sum (instance:llmfs_kernel_hit_bytes:stderr{{{MOUNT}}} ^ 2))"
+"""Over the chosen mounts, whose samples are independent."""
 
 OVERVIEW = (
     Row(
@@ -352,11 +371,21 @@ DETAILS = (
         (
             Panel(
                 "Fetched ahead, by generator",
-                "Who proposed it: a rule of the mount's (sequential, region, companion, mention, namesake, scan,"
-                " descent, misses), or a source of the predictor's.",
+                f"Who proposed it: a rule of the mount's ({', '.join(RULES)}), or a source of the predictor's.",
                 "Bps",
                 (Query(f"{rate('llmfs_prefetch_issued_bytes_total', 'generator')} > 0", "{{generator}}"),),
                 is_stack=True,
+            ),
+            Panel(
+                "Attributes and listings fetched ahead",
+                "Things a second, by generator.",
+                "ops",
+                (
+                    Query(
+                        rate('llmfs_prefetch_issued_total{kind!="data"}', "kind, generator") + " > 0",
+                        "{{kind}} {{generator}}",
+                    ),
+                ),
             ),
             Panel(
                 "Used in time, by generator",
@@ -371,11 +400,37 @@ DETAILS = (
             ),
             Panel(
                 "Late or unused, by generator",
-                "Late: a program had to wait for a part of the fetch. Unused: it left the cache, or its time was up.",
+                "Late: a program had to wait for a part of the fetch. Unused: it left the cache, was looked at anew, or"
+                " was let go of.",
                 "ops",
                 (
                     Query(rate('llmfs_prefetch_used_total{timeliness="late"}', "generator"), "late {{generator}}"),
                     Query(rate("llmfs_prefetch_unused_total", "generator"), "unused {{generator}}"),
+                ),
+            ),
+        ),
+    ),
+    Row(
+        "How often it is right, and what decides",
+        8,
+        (
+            Panel(
+                "Fetched ahead, by model",
+                "What decided: a rule, how often such came true before (counts), the network that is shipped"
+                " (pretrained), or the mount's own (learned).",
+                "Bps",
+                (Query(rate('llmfs_prefetch_model_bytes_total{outcome="issued"}', "model"), "{{model}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "What became of it, by model",
+                "Things: blocks of data, attributes, listings.",
+                "ops",
+                (
+                    Query(
+                        rate('llmfs_prefetch_model_items_total{outcome!="issued"}', "model, outcome") + " > 0",
+                        "{{model}} {{outcome}}",
+                    ),
                 ),
             ),
             Panel(
@@ -383,6 +438,12 @@ DETAILS = (
                 "Of the prefetched bytes whose fate was known within the hour, those that were used.",
                 "percentunit",
                 (Query(f"instance_generator:llmfs_prefetch_accuracy:ratio_rate1h{{{MOUNT}}}", "{{generator}}"),),
+            ),
+            Panel(
+                "Accuracy, by model",
+                "Of the prefetched bytes whose fate was known within the hour, those that were used.",
+                "percentunit",
+                (Query(f"instance_model:llmfs_prefetch_accuracy:ratio_rate1h{{{MOUNT}}}", "{{model}}"),),
             ),
         ),
     ),
@@ -411,14 +472,30 @@ DETAILS = (
                 (Query(rate("llmfs_metadata_requests_total", "tier"), "{{tier}}"),),
                 is_stack=True,
             ),
+        ),
+    ),
+    Row(
+        "What is wanted, and on its way",
+        6,
+        (
             Panel(
-                "Planned things",
-                "Those that wait, and those that were not fetched: stale, over budget or failed.",
+                "Wanted things that wait",
+                "To be fetched ahead.",
                 "none",
-                (
-                    Query(total("llmfs_prefetch_queue_length"), "waiting"),
-                    Query(rate("llmfs_prefetch_dropped_total"), "not fetched, a second"),
-                ),
+                (Query(total("llmfs_prefetch_queue_length"), "waiting"),),
+            ),
+            Panel(
+                "Wanted things that were not fetched",
+                "They waited too long (late), too many waited (full), most was in vain of late and they were not sure"
+                " (doubtful), the source had an error (failed), or a policy says so.",
+                "ops",
+                (Query(rate("llmfs_prefetch_dropped_total", "reason"), "{{reason}}"),),
+            ),
+            Panel(
+                "Bytes on their way",
+                "Being fetched, for programs or ahead of them.",
+                "bytes",
+                (Query(total("llmfs_fetch_bytes_in_flight"), "in flight"),),
             ),
         ),
     ),
@@ -491,7 +568,6 @@ DETAILS = (
                     Query(rate("llmfs_demand_fetched_bytes_total"), "fetched when asked for"),
                     Query(rate("llmfs_prefetch_issued_bytes_total"), "fetched ahead"),
                     Query(rate("llmfs_written_bytes_total"), "written"),
-                    Query(total("llmfs_fetch_bytes_in_flight"), "bytes in flight"),
                 ),
             ),
         ),
@@ -508,7 +584,7 @@ DETAILS = (
             ),
             Panel(
                 "Evicted bytes, by reason",
-                "Expired: fetched ahead and not used in its time. Changed: of a file that is another by now.",
+                "Unused: fetched ahead, and not used by then. Changed: of a file that is another by now.",
                 "Bps",
                 (Query(rate("llmfs_cache_evicted_bytes_total", "reason"), "{{reason}}"),),
                 is_stack=True,
@@ -521,25 +597,82 @@ DETAILS = (
                     Query(total("llmfs_cache_blocks"), "blocks"),
                     Query(total("llmfs_inodes"), "inodes"),
                     Query(total("llmfs_open_handles"), "open"),
-                    Query(rate("llmfs_names_given_back_total"), "that the kernel is asked to forget, a second"),
                 ),
             ),
             Panel(
-                "Free on its disk; revalidations",
-                "Looks at the source for attributes whose time was up.",
-                "none",
+                "On its disk",
+                "What the cache directory takes, within its limit, and what is free beside it.",
+                "bytes",
                 (
-                    Query(total("llmfs_cache_disk_free_bytes"), "bytes free"),
-                    Query(rate("llmfs_revalidations_total"), "revalidations a second"),
+                    Query(total("llmfs_cache_dir_bytes"), "taken"),
+                    Query(total("llmfs_cache_limit_bytes"), "limit"),
+                    Query(total("llmfs_cache_disk_free_bytes"), "free"),
+                ),
+            ),
+        ),
+    ),
+    Row(
+        "Consistency",
+        8,
+        (
+            Panel(
+                "Looks at what was known, by outcome",
+                "Names, attributes and listings whose time was up: the source had the same, another state, or nothing.",
+                "ops",
+                (Query(rate("llmfs_revalidations_total", "outcome"), "{{outcome}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "Looks at what was known, by kind",
+                "One look at a directory may answer for many names of it.",
+                "ops",
+                (Query(rate("llmfs_revalidations_total", "kind"), "{{kind}}"),),
+                is_stack=True,
+            ),
+            Panel(
+                "Names that the kernel is asked to forget",
+                "Beyond what the profile has room for.",
+                "ops",
+                (Query(rate("llmfs_names_given_back_total"), "given back"),),
+            ),
+        ),
+    ),
+    Row(
+        "The kernel's page cache",
+        8,
+        (
+            Panel(
+                "Pushed into it",
+                "Bytes of files that are being read in small pieces.",
+                "Bps",
+                (Query(rate("llmfs_pushed_bytes_total"), "pushed"),),
+            ),
+            Figure(
+                "Of what was pushed, read",
+                "The share of the pages held back as a sample that programs read, and its standard error.",
+                "percentunit",
+                (
+                    recorded("instance:llmfs_pushed_pages_read:ratio"),
+                    Query(f"instance:llmfs_pushed_pages_read:stderr{{{MOUNT}}}", "± {{instance}}"),
+                ),
+            ),
+            Band(
+                "Pushed bytes that were read there, estimated",
+                "Since the mount: that share of what was pushed. The band is of two standard errors on either side.",
+                "bytes",
+                tuple(
+                    Query(f"clamp_min({READ_IN_KERNEL} {sign} 2 * {READ_IN_KERNEL_ERROR}, 0)", legend)
+                    if sign
+                    else Query(READ_IN_KERNEL, legend)
+                    for sign, legend in (("-", "at least"), ("", "estimate"), ("+", "at most"))
                 ),
             ),
             Panel(
-                "Pushed into the kernel's page cache",
-                "Of the pages that were held back as a sample, the share that is read estimates that of all.",
+                "The sample",
+                "Pages, one in 1024, that were held back since the mount, and those of them that were then read.",
                 "none",
                 (
-                    Query(rate("llmfs_pushed_bytes_total"), "bytes a second"),
-                    Query(total("llmfs_push_held_back_pages_total"), "pages held back"),
+                    Query(total("llmfs_push_held_back_pages_total"), "held back"),
                     Query(total("llmfs_push_held_back_used_pages_total"), "of these, read"),
                 ),
             ),
@@ -599,22 +732,44 @@ DETAILS = (
                 ),
             ),
             Panel(
-                "Shadow against incumbent",
-                "Losses on what the last training held out: the network that it made replaces the one in use only where"
-                " its loss is clearly lower than both others.",
-                "none",
-                (Query(f"llmfs_predictor_training_loss{{{MOUNT}}}", "{{model}}"),),
-            ),
-            Panel(
                 "Accesses and plans",
                 "What it took in and what it planned; accesses that it or the log did not get.",
                 "ops",
                 (
                     Query(rate("llmfs_accesses_total"), "accesses"),
                     Query(rate("llmfs_predictor_events_total"), "taken in"),
-                    Query(rate("llmfs_predictor_items_total"), "planned"),
+                    Query(rate("llmfs_predictor_planned_items_total"), "planned"),
                     Query(rate("llmfs_accesses_dropped_total"), "not learned"),
                 ),
+            ),
+        ),
+    ),
+    Row(
+        "What the predictor learned",
+        8,
+        (
+            Panel(
+                "Shadow against incumbent",
+                "Losses on what the last training held out: the network that it made replaces the one in use only where"
+                " its loss is clearly lower than both others.",
+                "none",
+                (Query(f"llmfs_predictor_training_loss{{{MOUNT}}}", "{{model}}"),),
+            ),
+            Figure(
+                "Trainings, promotions, restarts",
+                "Within the time shown.",
+                "none",
+                (
+                    Query(increase("llmfs_predictor_training_runs_total", "job"), "trainings"),
+                    Query(increase("llmfs_predictor_training_promotions_total", "job"), "promotions"),
+                    Query(increase("llmfs_predictor_restarts_total", "job"), "restarts"),
+                ),
+            ),
+            Panel(
+                "What was learned",
+                "On disk, within the cache's limit.",
+                "bytes",
+                (Query(total("llmfs_predictor_state_bytes"), "learned"),),
             ),
         ),
     ),
@@ -639,12 +794,15 @@ DETAILS = (
             ),
             Panel(
                 "Pressure",
-                "How much of the time some task waited for memory, or for a core; 100 beside it: we step back for it.",
-                "percent",
-                (
-                    Query(most("llmfs_pressure_percent", "resource"), "{{resource}}"),
-                    Query(f"100 * {most('llmfs_backs_off', 'resource')}", "steps back: {{resource}}"),
-                ),
+                "How much of the time some task waited for memory, or for a core.",
+                "percentunit",
+                (Query(most("llmfs_pressure_ratio", "resource"), "{{resource}}"),),
+            ),
+            States(
+                "Stepping back",
+                "Whether prefetching and training do, for memory or cores are short.",
+                "none",
+                (Query(most("llmfs_backing_off", "resource"), "{{resource}}"),),
             ),
         ),
     ),
@@ -659,22 +817,41 @@ DETAILS = (
                 (Query(rate("llmfs_guard_findings_total", "level"), "{{level}}"),),
             ),
             Panel(
-                "Refused, and made to wait",
-                "Changes that ended in EROFS; seconds a second that changes waited.",
-                "none",
-                (
-                    Query(rate("llmfs_guard_denied_requests_total"), "refused"),
-                    Query(rate("llmfs_guard_throttled_seconds_total"), "waiting"),
-                ),
+                "Refused",
+                "Changes that ended in EROFS.",
+                "ops",
+                (Query(rate("llmfs_guard_denied_requests_total"), "refused"),),
             ),
             Panel(
+                "Made to wait",
+                "Seconds a second that changes waited.",
+                "s",
+                (Query(rate("llmfs_guard_throttled_seconds_total"), "waiting"),),
+            ),
+            Figure(
+                "The guard itself",
+                "Off: it could not be made, or failed too often; the log says how.",
+                "none",
+                (Query(f"min by (instance) (llmfs_guard_up{{{MOUNT}}})"),),
+                words={"1": ("watches", GOOD), "0": ("off", BAD)},
+            ),
+        ),
+    ),
+    Row(
+        "What the guard keeps",
+        6,
+        (
+            Panel(
                 "Kept to undo changes",
-                "On the disk of the cache, within its limit; copies that there was no room for.",
+                "On the disk of the cache, within its limit.",
                 "bytes",
-                (
-                    Query(total("llmfs_guard_undo_bytes"), "kept"),
-                    Query(rate("llmfs_guard_undo_dropped_total"), "dropped, copies a second"),
-                ),
+                (Query(total("llmfs_guard_undo_bytes"), "kept"),),
+            ),
+            Panel(
+                "Not kept to undo changes",
+                "Copies that there was no room for.",
+                "ops",
+                (Query(rate("llmfs_guard_undo_dropped_total"), "dropped"),),
             ),
         ),
     ),
@@ -698,7 +875,6 @@ DETAILS = (
                 (
                     Query(f'sum (process_resident_memory_bytes{{{MOUNT}, job="llmfs"}})', "mount"),
                     Query(total("llmfs_predictor_process_resident_memory_bytes"), "predictor"),
-                    Query(total("llmfs_predictor_state_bytes"), "what was learned, on disk"),
                 ),
             ),
             Panel(
@@ -708,16 +884,6 @@ DETAILS = (
                 (
                     Query(f'sum (process_open_fds{{{MOUNT}, job="llmfs"}})', "open"),
                     Query(f'sum (process_max_fds{{{MOUNT}, job="llmfs"}})', "limit"),
-                ),
-            ),
-            Figure(
-                "Trainings, promotions, restarts",
-                "Within the time shown.",
-                "none",
-                (
-                    Query(increase("llmfs_predictor_training_runs_total", "job"), "trainings"),
-                    Query(increase("llmfs_predictor_training_promotions_total", "job"), "promotions"),
-                    Query(increase("llmfs_predictor_restarts_total", "job"), "restarts"),
                 ),
             ),
         ),

@@ -16,7 +16,7 @@ from llmfs.web.address import read_address
 if TYPE_CHECKING:
     from rich.text import Text
 
-_TIERS = {"kernel": "kernel", "cache": "cache", "joined": "in flight", "source": "source"}
+_TIERS = {"cache": "cache", "joined": "in flight", "source": "source"}
 """What the daemon calls a tier, what people are told, in the order of their speed."""
 
 
@@ -104,8 +104,10 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("reads", _by_tier(table(says, "reads"), table(says, "read_bytes"))),
         ("lookups", _by_tier(table(says, "lookups"), {})),
+        ("kernel", _kernel(table(says, "kernel"))),
         ("prefetch", _prefetch(table(says, "prefetch"), "")),
         ("names", _prefetch(table(says, "prefetch"), "attributes_")),
+        ("listings", _prefetch(table(says, "prefetch"), "listings_")),
         ("waiting", _waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
@@ -135,8 +137,21 @@ def _by_tier(counts: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     return f"{total:,.0f}: {', '.join(shares)}"
 
 
+def _kernel(figures: Mapping[str, Any]) -> str:
+    """What the kernel was given of files' bytes, and an estimate of what of it programs read there."""
+    pushed_bytes = number(figures, "pushed_bytes")
+    if not pushed_bytes:
+        return ""
+    held_back = f"{number(figures, 'held_back_pages'):,.0f} pages held back"
+    if "read_share" not in figures:
+        return f"{format_size(pushed_bytes)} pushed; no estimate of what is read there, with {held_back}"
+    share, error = 100 * number(figures, "read_share"), 100 * number(figures, "read_share_error")
+    read = f"{format_size(number(figures, 'read_bytes'))} ± {format_size(number(figures, 'read_bytes_error'))}"
+    return f"{format_size(pushed_bytes)} pushed; about {share:.0f}% ± {error:.0f}% read there ({read}), by {held_back}"
+
+
 def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
-    """What became of the blocks fetched ahead; with a prefix, of the names and attributes."""
+    """What became of the blocks fetched ahead; with a prefix, of the attributes or listings."""
     if f"{prefix}issued" not in figures:
         return ""
     issued = number(figures, f"{prefix}issued")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROWS = 8
 """Files, programs and predictions of each mount."""
 
-_TIERS = {"kernel": "kernel", "cache": "cache", "joined": "in flight", "source": "source"}
+_TIERS = {"cache": "cache", "joined": "in flight", "source": "source"}
 
 
 @dataclass(frozen=True, slots=True)

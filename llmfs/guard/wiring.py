@@ -51,10 +51,13 @@ def guard_of(config: MountConfig, cache_dir: CacheDir, budget: Budget, metrics: 
         hook = Hook(config.guard_hook) if config.guard_hook is not None else None
         record_to = os.environ.get(RECORD_TO)
         observe = Recording(record_to) if record_to else None
-        return Guard(config.guard, cache_dir.guard, model.shipped(), undo, hook, metrics, observe)
+        guard = Guard(config.guard, cache_dir.guard, model.shipped(), undo, hook, metrics, observe)
+        metrics.guard_up.set_function(lambda: not guard.is_down)
+        return guard
     except Exception:
         log.exception("there is no guard: it could not be made")
         metrics.faults["guard"].inc()
+        metrics.guard_up.set(False)
         return None
 
 

@@ -14,6 +14,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from predictor.control.arms import ARMS, SAFE
@@ -61,6 +62,16 @@ NAMES_AT_ONCE = 32
 _NEVER = 1 << 62
 
 
+class Drop(StrEnum):
+    """Why a wish is not carried out."""
+
+    LATE = "late"  # it waited for too long
+    FULL = "full"  # too many wait, and what is used before it
+    DOUBTFUL = "doubtful"  # most of what was fetched lately was in vain, and it is not sure
+    FAILED = "failed"  # the source has an error for it, or we have
+    POLICY = "policy"  # a person said so
+
+
 @dataclass(slots=True)
 class Job(Generic[Place]):
     """One thing to have ready: at `path` below `place`. `offset` and `length` are bytes; a length of 0: to the end.
@@ -86,8 +97,8 @@ class Job(Generic[Place]):
 class Planning(Generic[Place]):
     """The wishes that wait, and the account of what became of the others."""
 
-    def __init__(self, cache_bytes: Callable[[], int], on_dropped: Callable[[int], None]) -> None:
-        """`cache_bytes()`: what the cache holds; `on_dropped(count)` hears of wishes that are not carried out."""
+    def __init__(self, cache_bytes: Callable[[], int], on_dropped: Callable[[Drop, int], None]) -> None:
+        """`cache_bytes()`: what the cache holds; `on_dropped(why, count)` hears of wishes that are not carried out."""
         self._cache_bytes = cache_bytes
         self._on_dropped = on_dropped
         self._names: list[tuple[int, int, Job[Place]]] = []  # of attributes and listings: (due, sequence, job)
@@ -145,9 +156,11 @@ class Planning(Generic[Place]):
         if job.key in self._waiting:
             return False
         job.due = self.accesses + horizon
-        is_full = len(self) >= QUEUE_LIMIT and not self._made_room(job.due)
-        if is_full or (self.is_wasting and job.score < SURE_SCORE):
-            self._on_dropped(1)
+        if len(self) >= QUEUE_LIMIT and not self._made_room(job.due):
+            self._on_dropped(Drop.FULL, 1)
+            return False
+        if self.is_wasting and job.score < SURE_SCORE:
+            self._on_dropped(Drop.DOUBTFUL, 1)
             return False
         self._waiting.add(job.key)
         self._sequence += 1
@@ -167,7 +180,7 @@ class Planning(Generic[Place]):
         for _, _, job in later:
             self._waiting.discard(job.key)
             self._no_longer_waits(job)
-        self._on_dropped(len(later))
+        self._on_dropped(Drop.FULL, len(later))
         return True
 
     def pop(self, now_s: float) -> Job[Place] | None:
@@ -180,7 +193,7 @@ class Planning(Generic[Place]):
             if now_s - job.queued_s <= PATIENCE_S:
                 self.running += 1
                 return job
-            self._on_dropped(1)
+            self._on_dropped(Drop.LATE, 1)
         return None
 
     def has_more(self, now_s: float) -> bool:

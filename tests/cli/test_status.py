@@ -29,8 +29,11 @@ SAYS: dict[str, Any] = {
     "reads": {"source": 100, "cache": 850, "joined": 50},
     "read_bytes": {"source": 1 << 20, "cache": 3 << 20, "joined": 0},
     "lookups": {"cache": 3, "source": 1},
+    "kernel": {"pushed_bytes": 4 << 30, "held_back_pages": 1000, "read_share": 0.64, "read_share_error": 0.015}
+    | {"read_bytes": 2 << 30, "read_bytes_error": 64 << 20},
     "prefetch": {"issued": 200, "used_in_time": 150, "used_late": 20, "unused": 10, "issued_bytes": 5 << 20}
-    | {"attributes_issued": 40, "attributes_used_in_time": 30, "attributes_used_late": 2},
+    | {"attributes_issued": 40, "attributes_used_in_time": 30, "attributes_used_late": 2, "attributes_unused": 4}
+    | {"listings_issued": 10, "listings_used_in_time": 9, "listings_used_late": 0, "listings_unused": 1},
     "waiting": {"suffered_s": 12.34, "saved_by_prefetching_s": 2345.6},
     "cache": {"used_bytes": 1 << 29, "limit_bytes": 1 << 30, "blocks": 4096, "evictions": 7},
     "source_calls": {"requests": 1234, "latency_ms": 2.5, "errors": 0},
@@ -63,8 +66,10 @@ def test_a_mount_in_full() -> None:
         "  state      live, pid 42, for 2 h 1 min, strict",
         "  reads      1,000: 85.0% cache (3 MiB), 5.0% in flight (0 B), 10.0% source (1 MiB)",
         "  lookups    4: 75.0% cache, 25.0% source",
+        "  kernel     4 GiB pushed; about 64% ± 2% read there (2 GiB ± 64 MiB), by 1,000 pages held back",
         "  prefetch   200 (5 MiB): 75.0% used in time, 10.0% used late, 5.0% unused",
-        "  names      40: 75.0% used in time, 5.0% used late",
+        "  names      40: 75.0% used in time, 5.0% used late, 10.0% unused",
+        "  listings   10: 90.0% used in time, 0.0% used late, 10.0% unused",
         "  waiting    12.3 s for the source; about 2,345.6 s saved by prefetching",
         "  cache      ██████████░░░░░░░░░░ 512 MiB of 1 GiB, 4,096 blocks, 7 evictions",
         "  policies   1: bypass: uid 0; command restic, borg; 4,321 requests, 5 GiB read",
@@ -75,6 +80,11 @@ def test_a_mount_in_full() -> None:
         "  metrics    http://127.0.0.1:9464/metrics",
         "  cached in  /var/cache/x",
     ]
+
+
+def test_pushed_pages_of_which_none_was_held_back_yet() -> None:
+    shown = show(Health(MOUNT, State.LIVE, {"kernel": {"pushed_bytes": 1 << 20, "held_back_pages": 0}}))
+    assert "1 MiB pushed; no estimate of what is read there, with 0 pages held back" in shown
 
 
 def test_a_mount_that_has_done_nothing() -> None:

@@ -6,7 +6,7 @@ from predictor.plan import Want
 
 
 def _planning(arm: Arm) -> Planning[str]:
-    planning: Planning[str] = Planning(lambda: 1 << 30, lambda count: None)
+    planning: Planning[str] = Planning(lambda: 1 << 30, lambda why, count: None)
     planning.arm = arm
     return planning
 

@@ -56,7 +56,7 @@ async def _run() -> list[int]:
         cast("Content", None),
         workers,
         lambda: 1 << 30,
-        lambda count: None,
+        lambda why, count: None,
         lambda: None,
         lambda inode, generator: None,
     )
@@ -136,7 +136,7 @@ class Ready:
 
 def _prefetcher(ready: Ready) -> Prefetcher:
     return Prefetcher(
-        cast("Any", ready), cast("Any", ready), Workers("prefetch", 16), lambda: 1 << 30, lambda count: None,
+        cast("Any", ready), cast("Any", ready), Workers("prefetch", 16), lambda: 1 << 30, lambda why, count: None,
         lambda: None, lambda inode, generator: None,
     )  # fmt: skip
 

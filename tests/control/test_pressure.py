@@ -95,14 +95,14 @@ def test_while_cores_are_contended_only_what_is_likely_is_fetched_ahead(tmp_path
     loop.look(0, CONTENDED_PERCENT)
     assert loop.arms == [ARMS[CONTENDED]]
     assert ARMS[CONTENDED].min_score > 0 and ARMS[CONTENDED].at_once < ARMS[SAFE].at_once
-    assert loop.gauge("llmfs_pressure_percent", "cpu") == CONTENDED_PERCENT
-    assert loop.gauge("llmfs_backs_off", "cpu") == 1 and loop.gauge("llmfs_backs_off", "memory") == 0
+    assert loop.gauge("llmfs_pressure_ratio", "cpu") == CONTENDED_PERCENT / 100
+    assert loop.gauge("llmfs_backing_off", "cpu") == 1 and loop.gauge("llmfs_backing_off", "memory") == 0
     assert loop.loop.described()["short_of"] == ["cores"]
     loop.look(0, CALM_PERCENT, seconds=20)
     assert loop.arms == [ARMS[CONTENDED]]
     loop.look(0, CALM_PERCENT - 1, seconds=20)
     assert loop.arms == [ARMS[CONTENDED], ARMS[SAFE]]
-    assert loop.gauge("llmfs_backs_off", "cpu") == 0
+    assert loop.gauge("llmfs_backing_off", "cpu") == 0
 
 
 def test_memory_that_is_short_counts_more_than_cores(tmp_path: Path) -> None:

@@ -65,7 +65,6 @@ def test_nearly_every_metric_is_on_a_dashboard_or_in_an_alert() -> None:
     ours = {name for name in idle if "process_" not in name}
     assert ours <= {
         "llmfs_cache_evicted_blocks",  # bytes are shown
-        "llmfs_prefetch_issued",  # likewise
         "llmfs_predictor_visits",  # to understand the predictor by hand
         "llmfs_predictor_unknown",
         "llmfs_predictor_plans",

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +30,16 @@ MAY_BE_UNKNOWN = frozenset(("llmfs_predictor_training_loss",))
 
 
 class Load:
-    """Two programs: one reads all files again and again, one lists the directory and looks at each name."""
+    """Three programs: one reads all files again and again, one in small pieces, one lists directories and looks at each
+    name."""
 
     def __init__(self, mounted: Mounted) -> None:
         self._mounted = mounted
         self._is_over = threading.Event()
         self._errors: list[OSError] = []
-        self._threads = [threading.Thread(target=self._run, args=(act,)) for act in (self._read, self._look)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(act,)) for act in (self._read, self._pick, self._look)
+        ]
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -62,6 +66,13 @@ class Load:
         path = self._mounted / f"data/file-{number % FILES:03}"
         path.read_bytes()
         drop_pages(path)
+
+    def _pick(self, number: int) -> None:
+        with open(self._mounted / f"data/file-{number % FILES:03}", "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            for offset in range(0, LARGE_BYTES, 4 * 4096):
+                os.pread(file.fileno(), 4096, offset)
+        time.sleep(0.1)  # the kernel is given what was asked for in pieces
 
     def _look(self, number: int) -> None:
         with os.scandir(self._mounted / f"names/{number % 8}") as entries:

@@ -188,7 +188,9 @@ def test_guard_that_raises_leaves_the_mount_working(world: World, before: dict[P
         os.rename(m / f"new-{number}", m / f"moved-{number}")
         assert (m / f"moved-{number}").read_bytes() == b"x" * 5000
         os.unlink(m / f"moved-{number}")
-    assert 'llmfs_faults_total{part="guard"} 0.0' not in m.metrics_text()
+    told = m.metrics_text()
+    assert 'llmfs_faults_total{part="guard"} 0.0' not in told
+    assert "\nllmfs_guard_up 0.0\n" in told
     assert contents(world.backing) == before
 
 

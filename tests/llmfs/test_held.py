@@ -17,7 +17,13 @@ class Tree:
         self.dropped: list[tuple[int, bytes]] = []
         self.counted = 0
         self.root = self.add(ROOT_ID, None, DIRECTORY)
-        self.held = HeldFiles(self.inodes, LIMIT, lambda place, name: self.dropped.append((place, name)), self._count)
+        self.held = HeldFiles(
+            self.inodes,
+            LIMIT,
+            lambda place, name: self.dropped.append((place, name)),
+            lambda directory: setattr(directory, "listing", None),
+            self._count,
+        )
 
     def _count(self, count: int) -> None:
         self.counted += count

@@ -77,6 +77,8 @@ class World:
         self.clock = Clock()
         self.calls = Calls()
         self.changed: list[int] = []
+        self.revalidated: list[tuple[str, str]] = []
+        self.in_vain: list[tuple[str, str]] = []
         self._consistency = consistency
         self._limit_bytes = limit_bytes
         self._store_path = str(root / "meta")
@@ -91,7 +93,9 @@ class World:
             InodeTable(1000),
             self._consistency,
             lambda inode: self.changed.append(inode.id),
+            on_revalidated=lambda kind, outcome: self.revalidated.append((kind, outcome)),
             now_ns=self.clock,
+            on_in_vain=lambda kind, generator: self.in_vain.append((kind, generator)),
         )
         self.root = self.metadata.root
 
@@ -674,6 +678,85 @@ def test_names_that_are_wanted_of_a_directory_are_looked_at_together(world: Worl
         assert world.calls.take() == []
         await look_together(world, "f", "g")
         assert world.calls.take() == []  # the first is known, and somebody will ask for the other
+
+    run(test)
+
+
+def test_looks_at_what_was_known_are_told_by_what_they_found(world: World) -> None:
+    async def test() -> None:
+        for name in ("same", "changed", "gone"):
+            world.old(name)
+        inodes = {name: await world.lookup(name) for name in ("same", "changed", "gone", "none")}
+        await world.names()
+        assert world.revalidated == [], "nothing was known of them"
+
+        def later() -> list[tuple[str, str]]:
+            world.clock.ns += 100 * S
+            told, world.revalidated = world.revalidated, []
+            return told
+
+        later()
+        (world.at / "changed").write_bytes(b"other")
+        (world.at / "gone").unlink()
+        for name in ("same", "changed", "gone"):
+            await world.lookup(name)
+        assert later() == [("name", "same"), ("name", "changed"), ("name", "gone")]
+        same, changed = inodes["same"], inodes["changed"]
+        assert same is not None and changed is not None
+        (world.at / "changed").write_bytes(b"yet another")
+        await world.attributes(same)
+        await world.attributes(changed)
+        assert later() == [("attributes", "same"), ("attributes", "changed")]
+        (world.at / "changed").unlink()
+        with pytest.raises(OSError, match=r"No such file|Stale"):
+            await world.attributes(changed)
+        assert later() == [("attributes", "gone")]
+        await world.names()
+        assert ("listing", "changed") in later()
+        world.metadata.own_change(same)
+        await world.attributes(same)
+        assert later() == [], "we changed it ourselves"
+
+    run(test)
+
+
+def test_attributes_that_were_fetched_ahead_and_looked_at_anew_or_let_go_of_were_in_vain(world: World) -> None:
+    async def test() -> None:
+        world.old("f")
+        f = await world.lookup("f")
+        assert f is not None
+        for turn in range(3):
+            world.clock.ns += 100 * S
+            await world.metadata.attributes(f, world.calls, "history")  # type: ignore[arg-type]
+            assert world.in_vain == turn * [("attributes", "history")]
+        world.metadata.dismissed(f)
+        assert world.in_vain == 3 * [("attributes", "history")]
+
+    run(test)
+
+
+def test_listing_that_was_fetched_ahead_and_replaced_or_let_go_of_was_in_vain(world: World) -> None:
+    async def test() -> None:
+        (world.at / "d").mkdir()
+        d = await world.lookup("d")
+        assert d is not None
+
+        async def ahead() -> None:
+            await world.metadata.listing(d, world.calls, "descent")  # type: ignore[arg-type]
+
+        await ahead()
+        assert world.in_vain == []
+        world.metadata.let_go_of_listing(d)
+        assert world.in_vain == [("listing", "descent")]
+        world.metadata.made(d, b"x", d.attributes)
+        await ahead()
+        world.metadata.made(d, b"y", d.attributes)
+        assert world.in_vain == 2 * [("listing", "descent")]
+        await ahead()
+        listing, _ = await world.metadata.listing(d, world.calls)  # type: ignore[arg-type]
+        world.metadata.listing_used(d, listing)
+        world.metadata.dismissed(d)
+        assert world.in_vain == 2 * [("listing", "descent")], "the last one was used"
 
     run(test)
 

@@ -2,12 +2,15 @@
 
 import errno
 import os
+from math import sqrt
 
 import pytest
 from prometheus_client import generate_latest
 
-from llmfs.metrics import ERROR_CLASSES, GENERATORS, Metrics, error_class
+from llmfs.metrics import ERROR_CLASSES, GENERATORS, Metrics, error_class, read_share
+from llmfs.status import status_of
 from predictor.events import Tier
+from predictor.plan import MODELS, origin
 
 
 @pytest.fixture
@@ -70,10 +73,43 @@ def test_unknown_generator_adds_no_series(metrics: Metrics) -> None:
 
 def test_evicted_prefetch_counts_as_unused(metrics: Metrics) -> None:
     metrics.evicted("capacity", 100, None)
-    metrics.evicted("expired", 10, "history")
+    metrics.evicted("unused", 10, "history")
     assert value(metrics, "llmfs_prefetch_unused_bytes_total", generator="history") == 10
     assert value(metrics, "llmfs_prefetch_unused_total", kind="data", generator="history") == 1
     assert value(metrics, "llmfs_cache_evicted_bytes_total", reason="capacity") == 100
+
+
+def test_prefetches_are_told_by_what_decided_on_them(metrics: Metrics) -> None:
+    learned, counted = origin("sibling", "learned"), origin("sibling", "counts")
+    metrics.prefetched("data", learned, 1000)
+    metrics.prefetched("attributes", counted)
+    metrics.prefetched("data", "region", 10)
+    metrics.prefetch_used("data", learned, was_late=False, size_bytes=400)
+    metrics.prefetch_used("attributes", counted, was_late=True)
+    metrics.prefetch_was_in_vain("data", "region", 10)
+    items, sizes = "llmfs_prefetch_model_items_total", "llmfs_prefetch_model_bytes_total"
+    assert [value(metrics, items, model=model, outcome="issued") for model in MODELS] == [1, 1, 0, 1]
+    assert value(metrics, items, model="learned", outcome="in_time") == 1
+    assert value(metrics, items, model="counts", outcome="late") == 1
+    assert value(metrics, items, model="rules", outcome="unused") == 1
+    assert value(metrics, sizes, model="learned", outcome="issued") == 1000
+    assert value(metrics, sizes, model="learned", outcome="in_time") == 400
+    assert value(metrics, sizes, model="rules", outcome="unused") == 10
+    assert value(metrics, "llmfs_prefetch_issued_total", kind="data", generator="sibling") == 1
+
+
+def test_share_of_pushed_pages_that_is_read_is_told_with_its_error(metrics: Metrics) -> None:
+    assert "read_share" not in status_of(metrics)["kernel"]
+    metrics.pushed_bytes.inc(4_000_000_000)
+    for number in range(1000):
+        metrics.page_held_back(False)
+        if number < 640:
+            metrics.page_held_back(True)
+    told = status_of(metrics)["kernel"]
+    assert told["read_share"] == 0.64 and told["read_share_error"] == pytest.approx(sqrt(0.64 * 0.36 / 1000), abs=1e-4)
+    assert told["read_bytes"] == 2_560_000_000
+    assert told["read_bytes_error"] == pytest.approx(4e9 * told["read_share_error"], rel=0.01)
+    assert read_share(3, 3)[1] > 0.1, "three pages are no certainty"
 
 
 def test_error_classes_are_apart() -> None:
@@ -95,6 +131,8 @@ def test_source_is_gone_until_it_answers(metrics: Metrics) -> None:
 
 
 def test_predictor_tells_its_losses_after_the_first_training(metrics: Metrics) -> None:
+    lag = value(metrics, "llmfs_predictor_lag_seconds")
+    assert lag != lag, "it said nothing yet"
     metrics.predictor_told({"events": 5.0, "something_new": 1.0})
     assert value(metrics, "llmfs_predictor_events_total") == 5
     loss = value(metrics, "llmfs_predictor_training_loss", model="shadow")

@@ -13,6 +13,7 @@ from llmfs.policy.planning import (
     SURE_SCORE,
     UNUSED_SHARE,
     UNUSED_SHARE_PROVEN,
+    Drop,
     Job,
     Planning,
 )
@@ -22,14 +23,17 @@ MIB = 1 << 20
 CACHE_BYTES = 100 * MIB
 
 
+Dropped = list[tuple[Drop, int]]
+
+
 @pytest.fixture
-def dropped() -> list[int]:
+def dropped() -> Dropped:
     return []
 
 
 @pytest.fixture
-def planning(dropped: list[int]) -> Planning[int]:
-    return Planning(lambda: CACHE_BYTES, dropped.append)
+def planning(dropped: Dropped) -> Planning[int]:
+    return Planning(lambda: CACHE_BYTES, lambda why, count: dropped.append((why, count)))
 
 
 def a_job(place: int, offset: int = 0, score: float = 0.5, queued_s: float = 0.0) -> Job[int]:
@@ -54,20 +58,20 @@ def test_each_thing_waits_once(planning: Planning[int]) -> None:
     assert planning.push(0, a_job(1))
 
 
-def test_what_has_waited_too_long_is_dropped(planning: Planning[int], dropped: list[int]) -> None:
+def test_what_has_waited_too_long_is_dropped(planning: Planning[int], dropped: Dropped) -> None:
     planning.push(0, a_job(1, queued_s=0.0))
     planning.push(1, a_job(2, queued_s=1.0))
     job = planning.pop(PATIENCE_S + 0.5)
     assert job is not None
     assert job.place == 2
-    assert dropped == [1]
+    assert dropped == [(Drop.LATE, 1)]
 
 
-def test_the_queue_is_bounded(planning: Planning[int], dropped: list[int]) -> None:
+def test_the_queue_is_bounded(planning: Planning[int], dropped: Dropped) -> None:
     for place in range(QUEUE_LIMIT + 5):
         planning.push(0, a_job(place))
     assert len(planning) == QUEUE_LIMIT
-    assert sum(dropped) == 5
+    assert dropped == 5 * [(Drop.FULL, 1)]
 
 
 def test_unused_bytes_are_bounded_by_a_share_of_the_cache(planning: Planning[int]) -> None:
@@ -168,15 +172,15 @@ def test_names_that_nobody_asks_for_are_forgotten(planning: Planning[int]) -> No
 
 
 def test_names_held_back_for_who_has_ended_make_room_for_what_is_used_before(
-    planning: Planning[int], dropped: list[int]
+    planning: Planning[int], dropped: Dropped
 ) -> None:
     planning.looks_last_s = 0.01
     for number in range(QUEUE_LIMIT):
         planning.push(1000 + number, a_look(1, b"%d" % number))
     assert planning.pop(0.0) is None and len(planning) == QUEUE_LIMIT
     assert not planning.push(10 * QUEUE_LIMIT, a_look(2, b"later still"))
-    assert dropped == [1]
+    assert dropped == [(Drop.FULL, 1)]
     assert planning.push(0, a_job(2)) and planning.push(0, a_look(3, b"now"))
-    assert dropped == [1, QUEUE_LIMIT // 2] and len(planning) == QUEUE_LIMIT // 2 + 2
+    assert dropped == [(Drop.FULL, 1), (Drop.FULL, QUEUE_LIMIT // 2)] and len(planning) == QUEUE_LIMIT // 2 + 2
     assert [job.place for job in iter(lambda: planning.pop(0.0), None)] == [2, 3]
     assert planning.push(1000 + QUEUE_LIMIT - 1, a_look(1, b"%d" % (QUEUE_LIMIT - 1)))  # it waits no longer

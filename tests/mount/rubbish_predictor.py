@@ -25,18 +25,22 @@ def main() -> None:
         peer.sendall(b"\xff\xff\xff\x7f" + bytes(1 << 20))
     elif kind == "frames":
         frames: list[list[Any]] = [
-            ["plan", 5], ["plan", [[1]]], ["plan", [[3, b"a", -1, 0, 0.5, 1, "x"]]], ["scores", {"a": "b"}],
-            ["statistics", {"x": "y"}], ["nonsense"], ["state", 5], ["plan", [[99, b"a", 0, 0, 0.5, 1, "x"]]],
-            ["plan", [[3, "text", 0, 0, 0.5, 1, "x"]]], ["plan", [[3, b"f", 0, 0, 0.5, float("inf"), "x"]]],
-            ["plan", [[3, b"../..", 0, 0, 0.9, 1, "x"]]], ["plan", [[3, b"a\0b", 0, 0, 0.9, 1, "x"]]],
-            ["plan", [[3, b"d/../d/..", 1 << 70, 0, 0.9, 1, "x"]]],
+            ["plan", 5], ["plan", [[1]]], ["plan", [[3, b"a", -1, 0, 0.5, 1, "x", "counts"]]], ["scores", {"a": "b"}],
+            ["statistics", {"x": "y"}], ["nonsense"], ["state", 5], ["plan", [[99, b"a", 0, 0, 0.5, 1, "x", "counts"]]],
+            ["plan", [[3, "text", 0, 0, 0.5, 1, "x", "counts"]]],
+            ["plan", [[3, b"f", 0, 0, 0.5, float("inf"), "x", "counts"]]],
+            ["plan", [[3, b"../..", 0, 0, 0.9, 1, "x", "counts"]]],
+            ["plan", [[3, b"a\0b", 0, 0, 0.9, 1, "x", "counts"]]],
+            ["plan", [[3, b"d/../d/..", 1 << 70, 0, 0.9, 1, "x", "counts"]]],
+            ["plan", [[3, b"f", 0, 0, 0.9, 1, "x", "a model nobody knows"]]],
         ]  # fmt: skip
         peer.sendall(encode(rng.choice(frames)))
     elif kind == "plans":  # well formed, and nothing in them is true
         while True:
             items = [
                 [rng.randrange(1, 4), rng.choice((b"f0", b"d", b"not/there", b"n" * 5000, b"f0/x", b"", b"fifo", b"/")),
-                 rng.randrange(1 << 50), rng.randrange(1 << 50), rng.random(), rng.randrange(1 << 40), "made up"]
+                 rng.randrange(1 << 50), rng.randrange(1 << 50), rng.random(), rng.randrange(1 << 40), "made up",
+                 "counts"]
                 for _ in range(50)
             ]  # fmt: skip
             peer.sendall(encode(["plan", items]))

@@ -32,10 +32,10 @@ def test_where_cores_are_contended_prefetching_steps_back_and_says_so(world: Wor
     file.write_text("some avg10=80.00 avg60=40.00 avg300=10.00 total=1\n")
     eventually(lambda: m.status()["control"]["short_of"] == ["cores"], 20, "that it steps back")
     assert m.status()["control"]["arm"] == "middle-likely"
-    assert samples(m)["llmfs_backs_off", (("resource", "cpu"),)] == 1
+    assert samples(m)["llmfs_backing_off", (("resource", "cpu"),)] == 1
     assert "stepping back: short of cores" in world.llmfs("status", m.path)
     file.write_text("some avg10=30.00 avg60=40.00 avg300=10.00 total=1\n")
-    eventually(lambda: samples(m)["llmfs_pressure_percent", (("resource", "cpu"),)] == 30, 20, "another look")
+    eventually(lambda: samples(m)["llmfs_pressure_ratio", (("resource", "cpu"),)] == 0.3, 20, "another look")
     assert m.status()["control"]["short_of"] == ["cores"]  # not calm yet
     file.write_text("some avg10=0.00 avg60=40.00 avg300=10.00 total=1\n")
     eventually(lambda: m.status()["control"]["short_of"] == [], 20, "that it goes on")

@@ -4,12 +4,18 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
+import time
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmfs.cache_dir import CacheDir
+from llmfs.metrics import PARTS
+from llmfs.policy.freshness import SHORTEST_NS
+from llmfs.source import LOOKS_IN_LISTING
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
 
@@ -98,6 +104,100 @@ def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
     assert total("llmfs_prefetch_used_bytes_total") <= total("llmfs_prefetch_issued_bytes_total")
 
 
+def test_prefetches_are_told_by_what_decided_on_them(world: World) -> None:
+    """Readahead is a rule's; of what was never read the shipped network decides."""
+    (world.backing / "large").write_bytes(os.urandom(4_000_000))
+    directories = [f"d{number:02}" for number in range(60)]
+    for directory in directories:
+        (world.backing / directory).mkdir()
+        for number in range(20):
+            (world.backing / directory / f"{number:02}").write_bytes(b"x" * 20_000)
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    eventually(lambda: m.status()["predictor_state"] == "pretrained", 30, "a predictor that is ready")
+    (m / "large").read_bytes()
+
+    def by_model(outcome: str, name: str = "items") -> dict[str, float]:
+        return {
+            dict(labels)["model"]: number
+            for (each, labels), number in samples(m).items()
+            if each == f"llmfs_prefetch_model_{name}_total" and dict(labels)["outcome"] == outcome
+        }
+
+    assert by_model("issued", "bytes")["rules"] > 1_000_000 and by_model("in_time")["rules"] > 0
+
+    def is_ranked() -> bool:
+        directory = directories.pop()  # that nobody has read
+        for name in sorted(os.listdir(m / directory)):
+            (m / directory / name).read_bytes()
+            time.sleep(0.005)  # as a program that does something with it
+        issued = by_model("issued")
+        return issued["pretrained"] > 0 and issued["learned"] == 0
+
+    eventually(is_ranked, 60, "rankings")
+    now = samples(m)
+    for outcome, name in (("issued", "llmfs_prefetch_issued_total"), ("unused", "llmfs_prefetch_unused_total")):
+        assert sum(by_model(outcome).values()) >= sum(value for (each, _), value in now.items() if each == name)
+
+
+def test_prefetched_listings_and_attributes_that_nobody_asks_for_are_told(world: World) -> None:
+    (world.backing / "d").mkdir()
+    for number in range(4):
+        (world.backing / "d" / f"s{number}").mkdir()
+    (world.backing / "names").mkdir()
+    for number in range(LOOKS_IN_LISTING + 1):  # too many for a listing to bring their attributes along
+        (world.backing / "names" / f"{number:05}").touch()
+    m = world.mount("--predictor", "sequential", "--metrics-port", "0", source=world.slow_source())
+
+    def total(name: str, kind: str) -> float:
+        found = samples(m).items()
+        return sum(value for (each, has), value in found if each == name and dict(has)["kind"] == kind)
+
+    os.listdir(m / "d")
+    eventually(lambda: total("llmfs_prefetch_issued_total", "listing") == 4, 20, "listings of those below")
+    assert total("llmfs_prefetch_unused_total", "listing") == 0
+    for number in range(4):
+        (world.backing / "d" / f"s{number}" / "new").touch()
+    time.sleep(SHORTEST_NS / 1e9)
+    for number in range(4):
+        assert os.listdir(m / "d" / f"s{number}") == ["new"]
+    assert total("llmfs_prefetch_unused_total", "listing") == 4
+
+    def walk_begins() -> bool:
+        for name in os.listdir(m / "names")[:4]:
+            os.stat(m / "names" / name)
+        time.sleep(1)
+        return total("llmfs_prefetch_unused_total", "attributes") > 0
+
+    eventually(walk_begins, 60, "names that were looked at twice ahead of no use")
+
+
+def test_files_that_are_looked_at_again_are_told_by_what_became_of_them(world: World) -> None:
+    for name in ("same", "changed", "gone"):
+        (world.backing / name).write_bytes(b"x")
+    m = world.mount("--predictor", "off", "--metrics-port", "0", source=world.slow_source(attr_timeout_s=0))
+
+    def looks() -> dict[str, float]:
+        return {
+            dict(labels)["outcome"]: number
+            for (name, labels), number in samples(m).items()
+            if name == "llmfs_revalidations_total" and dict(labels)["kind"] == "name"
+        }
+
+    for name in ("same", "changed", "gone"):
+        os.stat(m / name)
+    before = looks()
+    (world.backing / "changed").write_bytes(b"changed")
+    (world.backing / "gone").unlink()
+    time.sleep(SHORTEST_NS / 1e9)
+    os.stat(m / "same")
+    assert looks()["same"] == before["same"] + 1
+    assert os.stat(m / "changed").st_size == len(b"changed")
+    assert looks()["changed"] == before["changed"] + 1
+    with pytest.raises(FileNotFoundError):
+        os.stat(m / "gone")
+    assert looks()["gone"] == before["gone"] + 1
+
+
 def test_source_that_is_gone_hangs_and_comes_back_shows(world: World) -> None:
     world.expect_complaint("cannot be reached|there again")
     for name in ("a", "b"):
@@ -156,7 +256,7 @@ def test_blocks_leave_a_full_cache_for_want_of_room_or_because_their_file_change
 
     eventually(lambda: gone()["changed"], 60, "blocks of the file that changed go")
     reasons = gone()
-    assert reasons["capacity"] > 0 and reasons["damaged"] == reasons["expired"] == reasons["asked"] == 0
+    assert reasons["capacity"] > 0 and reasons["damaged"] == reasons["unused"] == reasons["asked"] == 0
     assert reasons["changed"] < 5_000_000
     assert value(m, "llmfs_cache_bytes") <= value(m, "llmfs_cache_capacity_bytes")
     assert value(m, "llmfs_cache_capacity_bytes") <= value(m, "llmfs_cache_limit_bytes")
@@ -170,6 +270,74 @@ def test_both_processes_are_measured(world: World) -> None:
         assert value(m, f"{prefix}process_resident_memory_bytes") > 1e7
     started_s = [value(m, f"{prefix}process_start_time_seconds") for prefix in ("", "llmfs_predictor_")]
     assert started_s[0] <= started_s[1]
+
+
+def test_faults_of_cache_and_predictor_are_counted_and_reads_go_on(world: World) -> None:
+    world.expect_complaint("predictor|is damaged")
+    data = os.urandom(300_000)
+    (world.backing / "f").write_bytes(data)
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    (m / "f").read_bytes()
+    faults = "llmfs_faults_total"
+    assert all(value(m, faults, part=part) == 0 for part in PARTS)
+    m.umount()
+    for part in ("meta", "blocks"):
+        (m.cache_dir / part / "data.mdb").write_bytes(os.urandom(100_000))
+    m.mount()
+    assert value(m, faults, part="records") == value(m, faults, part="blocks") == 1
+    assert value(m, "llmfs_cache_up", part="records") == value(m, "llmfs_cache_up", part="blocks") == 1
+    assert (m / "f").read_bytes() == data
+    pid = eventually(lambda: m.status()["predictor_pid"], 20, "a predictor")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: value(m, faults, part="predictor") == 1, 20, "its end is seen")
+    assert (m / "f").read_bytes() == data
+    others = set(PARTS) - {"records", "blocks", "predictor"}
+    assert all(value(m, faults, part=part) == 0 for part in others)
+
+
+def test_predictor_tells_of_its_work(world: World) -> None:
+    for number in range(30):
+        (world.backing / f"{number:02}").write_bytes(os.urandom(50_000))
+    m = world.mount("--metrics-port", "0", source=world.slow_source())
+    eventually(lambda: m.status()["predictor_state"] == "pretrained", 30, "a predictor that is ready")
+
+    def read_all() -> None:
+        for number in range(30):
+            (m / f"{number:02}").read_bytes()
+            drop_pages(m / f"{number:02}")
+
+    def all_after(events: float) -> bool:
+        now = samples(m)
+        accesses, dropped = now["llmfs_accesses_total", ()], now["llmfs_accesses_dropped_total", ()]
+        return dropped == 0 and events < accesses == now["llmfs_predictor_events_total", ()]
+
+    read_all()
+    eventually(lambda: all_after(0), 20, "every access")
+    first = samples(m)
+    assert 0 < first["llmfs_predictor_lag_seconds", ()] < 20
+    assert first["llmfs_predictor_visits_total", ()] >= 30 and first["llmfs_predictor_unknown_total", ()] == 0
+    assert first["llmfs_predictor_inference_seconds_total", ()] > 0
+    read_all()
+    eventually(lambda: all_after(first["llmfs_predictor_events_total", ()]), 20, "every access")
+    inference = ("llmfs_predictor_inference_seconds_total", ())
+    assert samples(m)[inference] > first[inference]
+
+
+def test_cache_directory_is_measured_as_it_is_on_its_disk(world: World) -> None:
+    (world.backing / "f").write_bytes(os.urandom(3_000_000))
+    m = world.mount("--predictor", "off", "--guard", "protect", "--metrics-port", "0", source=world.slow_source())
+    before = value(m, "llmfs_cache_dir_bytes")
+    (m / "f").read_bytes()
+    (m / "f").write_bytes(b"what was there is kept to undo")
+
+    def is_measured() -> bool:
+        """The store writes behind."""
+        sizes = CacheDir(m.cache_dir).sizes()
+        taken = value(m, "llmfs_cache_dir_bytes")
+        return sizes["guard"] > 3_000_000 and abs(taken - sum(sizes.values())) < 100_000
+
+    eventually(is_measured, 20, "what du says")
+    assert before + 6_000_000 < value(m, "llmfs_cache_dir_bytes") < value(m, "llmfs_cache_limit_bytes")
 
 
 def test_every_name_has_a_help_a_type_and_our_prefix(world: World) -> None:

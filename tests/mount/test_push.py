@@ -76,6 +76,9 @@ def test_what_is_read_in_small_pieces_is_in_the_kernel_afterwards(world: World, 
         held_back = counter(mounted, "llmfs_push_held_back_pages_total")
         assert reads(mounted) - before <= held_back + 2  # of 768 pages
         assert counter(mounted, "llmfs_push_held_back_used_pages_total") <= held_back
+        told = mounted.status()["kernel"]
+        assert (told["pushed_bytes"], told["held_back_pages"]) == (pushed(mounted), held_back)
+        assert ("read_share" in told) == (held_back > 0)
     finally:
         os.close(fd)
 

@@ -8,7 +8,7 @@ from predictor.candidates.directory import Directories
 from predictor.engine import Engine
 from predictor.events import Op
 from predictor.limits import Limits
-from predictor.plan import PlanItem, Want
+from predictor.plan import COUNTS, PlanItem, Want
 from tests.predictor.workload import Mount, covered, run_program, start_of_a_program, wanted
 
 
@@ -30,6 +30,7 @@ def test_second_run_is_planned_from_its_first_accesses() -> None:
     run_program(Mount(), engine, files=200)
     items = second_run(engine, accesses=20, files=200)
     assert covered(items, wanted(200)) > 0.8
+    assert {item.model for item in items if item.generator == "history"} == {COUNTS}
 
 
 def test_the_first_access_of_a_second_run_is_enough_to_begin() -> None:

@@ -97,7 +97,8 @@ def test_a_network_is_trained_promoted_announced_and_kept(tmp_path: Path, peers:
     assert statistics["training_runs"] == 1
     assert statistics["training_promotions"] == 1, (tmp_path / REPORT).read_text()
     assert statistics["training_seconds"] > 0
-    assert 0 < statistics["loss"] < 1
+    assert 0 < statistics["loss_shadow"] < statistics["loss_incumbent"] < 1
+    assert statistics["loss_shadow"] < statistics["loss_prior"] < 1
     assert 19 in nice  # torch takes a second to import: one of the looks at /proc found it
     assert ["state", "learned"] in first + messages
     load(tmp_path / ranker.NAME)

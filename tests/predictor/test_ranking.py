@@ -6,9 +6,10 @@ import pytest
 from predictor.engine import Engine
 from predictor.examples import Examples
 from predictor.features import CANDIDATE_FEATURES, PRIOR_COLUMNS, TOKEN_FEATURES, TOKENS
-from predictor.plan import PlanItem
+from predictor.plan import COUNTS, PRETRAINED, PlanItem
+from predictor.planner import DECISIVE_TRUST
 from predictor.ranking import Matrix, between
-from predictor.tracker import HORIZONS
+from predictor.tracker import HORIZONS, Group
 from tests.predictor.workload import Mount
 
 NAMES = [f"f{number:02d}.x" for number in range(40)]
@@ -66,6 +67,15 @@ def test_a_network_that_is_wrong_of_these_programs_is_soon_not_followed() -> Non
             mount.send(engine)
     (group,) = engine.processes._groups.values()
     assert group.trust < 0.1
+
+
+def test_plans_say_what_decided_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(ranker=Fixed(0.9, 3.0))
+    engine.network = PRETRAINED
+    assert {item.model for item in walk(engine, 3)} == {PRETRAINED}
+    assert {item.model for item in walk(Engine(), 20)} == {COUNTS}
+    monkeypatch.setattr(Group, "trust", DECISIVE_TRUST / 2)
+    assert {item.model for item in walk(Engine(ranker=Fixed(0.9, 3.0)), 20)} <= {COUNTS}
 
 
 def test_examples_keep_what_was_served_and_what_the_prior_said() -> None:
