@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +35,7 @@ def warm(
         typer.Option(
             "--from-trace",
             metavar="TRACE",
-            help="Fetch what this access log read, in its order, into the mount that PATH is in.",
+            help="Fetch what this trace (of llmfs, CSV, DLIO) read, in its order, into the mount that PATH is in.",
             show_default=False,
         ),
     ] = None,
@@ -45,10 +46,14 @@ def warm(
         _warm_from_trace(from_trace, paths, wait=wait, as_json=as_json)
         return
     total = dict.fromkeys(_FIGURES, 0.0)
+    before: dict[Path, int] = {}  # bytes, by mount: what is warmed together has to fit together
     with shown_progress(wait and not as_json) as show:
         for path in paths:
-            with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode:
-                said = daemon.ask({"do": "warm", "inode": inode, "wait": wait}, lambda said: show(_warmed(total, said)))
+            mount = control.mount_of(path)
+            with control.connected(mount) as daemon, control.named(path) as inode:
+                request = {"do": "warm", "inode": inode, "wait": wait, "before_bytes": before.get(mount.mountpoint, 0)}
+                said = daemon.ask(request, lambda said: show(_warmed(total, said)))
+            before[mount.mountpoint] = before.get(mount.mountpoint, 0) + int(number(said, "bytes"))
             for name in _FIGURES:
                 total[name] += number(said, name)
     if as_json:
@@ -66,13 +71,14 @@ def _warm_from_trace(trace: str, paths: list[str], *, wait: bool, as_json: bool)
     if len(paths) > 1:
         raise UsageError("--from-trace takes one PATH: a mount, or any file in it")
     from llmfs.trace_profile import profile_of
-    from predictor.trace import TraceError, read_trace
+    from predictor.interchange import read_any
+    from predictor.trace import TraceError
 
     mount = control.mount_of(paths[0])
     with shown_progress(not as_json) as show:
         show("reading the trace")
         try:
-            files = profile_of(read_trace(absolute(trace))).described()
+            files = profile_of(read_any(absolute(trace))).described()
         except TraceError as error:
             raise LlmfsError(f"cannot read the trace: {error}") from error
         except OSError as error:
