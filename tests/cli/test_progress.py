@@ -4,12 +4,14 @@ import contextlib
 import os
 import pty
 import re
+import select
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from llmfs.commands.progress import Show, shown_progress
+from llmfs.commands.progress import shown_progress
 
 
 def test_lines_appear_now_and_then_where_there_is_no_terminal(
@@ -30,7 +32,7 @@ def test_nothing_is_shown_where_nobody_wants_it(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
     """A terminal in place of stderr: waits until it has shown something, and returns all that it has."""
     leader, follower = pty.openpty()
@@ -39,10 +41,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
 
     def wait_for(text: str) -> str:
         nonlocal said
+        deadline_s = time.monotonic() + 10
         while True:
             plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", said.decode(errors="replace"))
             if text in plain:
                 return plain
+            assert time.monotonic() < deadline_s and select.select([leader], [], [], 10)[0], f"it shows only {plain}"
             said += os.read(leader, 4096)
 
     with os.fdopen(follower, "w") as stream:
@@ -52,18 +56,15 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
         os.close(leader)
 
 
-def test_a_terminal_gets_a_live_line(terminal: Callable[[str], str]) -> None:
-    with shown_progress(True) as show:
+def test_a_terminal_gets_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as wait_for, shown_progress(True) as show:
         show("12 files [red]")
-        assert "%" not in terminal("12 files [red]")
+        assert "%" not in wait_for("12 files [red]")
 
 
-def test_a_terminal_shows_how_much_is_done_where_that_is_known(terminal: Callable[[str], str]) -> None:
-    def tell(show: Show) -> None:
+def test_a_terminal_shows_how_much_is_done_where_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch) as wait_for, shown_progress(True) as show:
         for done in range(6):
             show(f"{done} of 8 files", done / 8)
-
-    with shown_progress(True) as show:
-        tell(show)
-        shown = terminal("62%")
+        shown = wait_for("62%")
         assert "5 of 8 files" in shown and "━" in shown
