@@ -88,6 +88,10 @@ pretrain: .venv/.installed .venv/.tests-installed ## Make what is shipped anew: 
 	$(BIN)/python -m bench.record --output out/traces --seconds 1800
 	$(BIN)/python -m predictor.shipping out/traces/*.trace --plots out/pretraining
 
+.PHONY: screenshots
+screenshots: .venv/.installed .venv/.tests-installed ## Take the documentation's pictures of page and terminal anew
+	@$(BIN)/python -m bench.screenshots $(ARGS)
+
 .PHONY: docs
 docs: .venv/.installed ## Build the documentation as a site, in out/site
 	@$(BIN)/python -m mkdocs build --quiet --strict

@@ -25,6 +25,9 @@ from llmfs.web.address import read_address
 ROUNDS = 10
 LATENCY_S = 0.002
 
+PICTURES = (("page-light", "light", 1200, 1770), ("page-dark", "dark", 1200, 1770), ("page-phone", "dark", 412, 1500))
+"""Of the page: name, theme, width and height in pixels."""
+
 COLORS = 96
 """Of a PNG: the page has few, and a smaller palette makes a third of the file."""
 
@@ -63,11 +66,7 @@ def main() -> int:
     with _loaded(chosen.rounds) as m:
         url = read_address(m.cache_dir)
         assert url is not None
-        for name, theme, width, height in (
-            ("page-light", "light", 1200, 1770),
-            ("page-dark", "dark", 1200, 1770),
-            ("page-phone", "dark", 412, 1500),
-        ):
+        for name, theme, width, height in PICTURES:
             target = chosen.output / f"{name}.png"
             browser.screenshot(f"{url}#{theme}", target.absolute(), width, height)
             _shrink(target)

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmfs.decisions import Decision
+from llmfs.decisions import Decision, latest
 from predictor.events import Op, Tier
 
 ROWS = 20
+
+PLANS_LOOKED_AT = 600
+"""Of the latest: many are of the same files."""
 
 
 def activity(
@@ -37,7 +40,7 @@ def activity(
             "by": plan.who,
             "ago_s": round(now_s - plan.at_s, 3),
         }
-        for path, plan in plans[:ROWS]
+        for path, plan in latest(plans, ROWS)
     ]
     return {"files": files, "programs": programs, "expected": expected}
 

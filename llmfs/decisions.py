@@ -9,7 +9,7 @@ Pure: the time comes in with each call.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
@@ -105,6 +105,16 @@ class Decisions:
         decisions.append(decision)
         if len(decisions) > DECISIONS_MAX:
             del decisions[0]
+
+
+def latest(plans: Iterable[tuple[bytes, Decision]], count: int) -> list[tuple[bytes, Decision]]:
+    """Of plans, the latest first, the first `count`, one a path and kind: what is planned again says nothing new."""
+    told: dict[tuple[bytes, str], Decision] = {}
+    for path, plan in plans:
+        if len(told) >= count:
+            break
+        told.setdefault((path, plan.want), plan)
+    return [(path, plan) for (path, _), plan in told.items()]
 
 
 def _planned(item: PlanItem, at_s: float) -> Decision:

@@ -79,6 +79,7 @@ caches, one for each source
 .I ~/.local/share/llmfs/profiles
 profiles
 .SH SEE ALSO
+.BR mount.llmfs (8),
 .BR mount (8),
 .BR fstab (5),
 .BR fuse (4)
@@ -117,11 +118,17 @@ def commands(command: Any, above: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{above}{name}", each
 
 
+def usage(argument: Any) -> str:
+    """An argument as it stands in a line of usage: in brackets where it may be left out, with dots where it repeats."""
+    name = str(argument.metavar or argument.name.upper())
+    return (name if argument.required else f"[{name}]") + ("..." if argument.nargs == -1 else "")
+
+
 def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
     words = [f"\\fBllmfs {_text(name)}\\fR", *(["[OPTIONS]"] if options else [])]
-    words += [_text(each.metavar or f"[{each.name.upper()}]") for each in arguments]
+    words += [_text(usage(each)) for each in arguments]
     yield from (".SS " + " ".join(words), _text(str(command.help)))
     for each in arguments:
         if each.help:

@@ -21,7 +21,7 @@ import pyfuse3
 import trio
 
 from llmfs import __version__, service
-from llmfs.activity import ROWS, activity
+from llmfs.activity import PLANS_LOOKED_AT, activity
 from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, block_key, key_generation, key_index, key_inode_id
@@ -583,7 +583,7 @@ class Mount:
         now_s = time.time()
         self.recorder.flush()
         records = self._latest.since(max(0, int((now_s - seconds) * 1e9)))
-        plans = self._decisions.expected(ROWS)
+        plans = self._decisions.expected(PLANS_LOOKED_AT)
         return activity(records, self.recorder.path_by_id, self.recorder.process_of, plans, now_s)
 
     def _done_about(self, path: bytes) -> list[Decision]:

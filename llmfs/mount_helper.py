@@ -3,7 +3,7 @@
     mount.llmfs SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]
 
 mount(8) looks for it in /sbin: link it there. Options are those of `llmfs mount -o`, and `config=FILE`. Exit statuses
-are mount's: 1 for words that are wrong, 2 for what the machine lacks, 32 where the mount failed.
+are mount's: 1 for words that are wrong, 32 where the mount failed.
 """
 
 import getopt

@@ -15,6 +15,7 @@ import typer
 
 from llmfs import cli, metrics_table, settings
 from llmfs.manual import commands as all_commands
+from llmfs.manual import usage
 
 PREDICTOR_MODULES = ("predictor.trace", "predictor.recording", "predictor.events", "predictor.plan", "predictor.engine")
 """What programs outside may build on (examples/replay_a_trace.py does); other modules change as they have to."""
@@ -36,7 +37,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     options = [each for each in command.params if each.param_type_name == "option" and each.name != "help"]
     words = [f"llmfs {name}", *(["[OPTIONS]"] if options else [])]
-    words += [each.metavar or f"[{each.name.upper()}]" for each in arguments]
+    words += [usage(each) for each in arguments]
     yield from ("```text", " ".join(words), "```", "", str(command.help), "")
     rows = [(each.metavar or each.name.upper(), each.help) for each in arguments if each.help]
     for each in options:

@@ -42,6 +42,8 @@ NAP_BLOCKS = 256
 
 Figures = dict[str, Any]
 
+_NOTHING_WARMED = {"files": 0, "bytes": 0, "fetched_bytes": 0, "left_out": 0, "errors": 0}
+
 Wish = tuple[tuple[bytes, ...], Used]
 """Names from the root on, and what to fetch of the file that they lead to."""
 
@@ -67,16 +69,23 @@ class Upkeep:
         self._workers = workers
         self._nursery = nursery
         self._warms = 0
+        self._unseen = dict(_NOTHING_WARMED)
         self._later: deque[Wish] = deque()
 
     # --- what is asked
 
     async def warm(self, request: Mapping[str, Any], figures: Figures, _: object) -> None:
-        """Fetch a file or a tree; with `wait` false, go on after the answer. Raises OSError, ValueError."""
+        """Fetch a file or a tree; with `wait` false, go on after the answer. Raises OSError, ValueError.
+
+        `before_bytes`: of what was asked for before and is to stay beside it.
+        """
         inode = self.named(request)
-        figures.update(files=0, bytes=0, fetched_bytes=0, left_out=0, errors=0)
+        before_bytes = request.get("before_bytes", 0)
+        if not isinstance(before_bytes, int) or before_bytes < 0:
+            raise ValueError("that is no number of bytes")
+        figures.update(_NOTHING_WARMED)
         if request.get("wait"):
-            await self._warm(inode, figures)
+            await self._warm(inode, figures, before_bytes)
         elif self._warms >= WARMS_MAX:
             raise ValueError(f"{WARMS_MAX} trees are being warmed already: wait, or use --wait")
         else:
@@ -139,13 +148,16 @@ class Upkeep:
 
     # --- warming
 
-    async def _warm(self, inode: Inode, figures: Figures) -> None:
-        await self.walk(inode, lambda file: self._warm_file(file, figures), figures)
+    async def _warm(self, inode: Inode, figures: Figures, before_bytes: int = 0) -> None:
+        room_bytes = self._blocks.capacity_bytes - before_bytes
+        await self.walk(inode, lambda file: self._warm_file(file, figures, room_bytes), figures)
 
     async def _warm_unseen(self, inode: Inode) -> None:
+        if not self._warms:
+            self._unseen = dict(_NOTHING_WARMED)  # of all that go on at a time, for they share the cache
         self._warms += 1
         try:
-            await self._warm(inode, dict.fromkeys(("files", "bytes", "fetched_bytes", "left_out", "errors"), 0))
+            await self._warm(inode, self._unseen)
         except OSError as error:
             log.info("warming %s failed: %s", _path(inode), error.strerror)
         except Exception:  # a bug of ours must not take the mount down
@@ -153,8 +165,8 @@ class Upkeep:
         finally:
             self._warms -= 1
 
-    async def _warm_file(self, inode: Inode, figures: Figures) -> None:
-        if figures["bytes"] + inode.size > self._blocks.capacity_bytes:
+    async def _warm_file(self, inode: Inode, figures: Figures, room_bytes: int) -> None:
+        if figures["bytes"] + inode.size > room_bytes:
             figures["left_out"] += 1  # it would push out what was just warmed
             return
         figures["bytes"] += inode.size

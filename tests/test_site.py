@@ -97,6 +97,16 @@ def test_every_key_of_the_configuration_is_explained() -> None:
     assert {key for key, _, about in rows if about.strip()} == set(settings.KEYS)
 
 
+def test_the_example_of_a_configuration_holds_every_key(tmp_path: Path) -> None:
+    """Those that are commented out as well: what it shows of them can be read."""
+    text = (REPOSITORY / "examples" / "llmfs.toml").read_text()
+    general = re.sub(r"^# (?=[a-z-]+ = )", "", text.partition("[[mount.policy]]")[0], flags=re.MULTILINE)
+    assert set(re.findall(r"^([a-z-]+) = ", general, re.MULTILINE)) == set(settings.KEYS)
+    file = tmp_path / "llmfs.toml"
+    file.write_text(general)
+    read_file(str(file), Path("/mnt/nas"))
+
+
 @pytest.mark.parametrize("page", sorted(REPOSITORY.glob("docs/**/*.md")), ids=lambda path: path.stem)
 def test_configurations_shown_are_right(page: Path, tmp_path: Path) -> None:
     for number, text in enumerate(TOML.findall(page.read_text())):

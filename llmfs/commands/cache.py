@@ -14,7 +14,7 @@ from llmfs.settings import format_size
 app = typer.Typer(help="See and empty what mounts keep on disk.")
 
 Source = Annotated[
-    str | None, typer.Argument(metavar="[SOURCE]", help="The directory that is cached.", show_default=False)
+    str | None, typer.Argument(metavar="SOURCE", help="The directory that is cached.", show_default=False)
 ]
 Directory = Annotated[
     str | None,

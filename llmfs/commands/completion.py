@@ -1,13 +1,31 @@
-"""`llmfs completion`: prints what a shell needs to complete commands, options and files."""
+"""`llmfs completion`: prints what a shell needs to complete commands, options, values and files."""
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from llmfs import mounts, profile
+
 VARIABLE = "_LLMFS_COMPLETE"
 """Set by the scripts when they ask what may stand at the cursor."""
+
+
+def mountpoints() -> list[str]:
+    """Where something is mounted."""
+    return [os.fspath(mount.mountpoint) for mount in mounts.find()]
+
+
+def profiles() -> list[str]:
+    """The profiles that have a name."""
+    return sorted(path.stem for path in profile.directory().glob("*.json"))
+
+
+def choices(kind: type[StrEnum]) -> Callable[[], list[str]]:
+    """The words that an option takes."""
+    return lambda: list(kind)
 
 
 class Shell(StrEnum):

@@ -9,19 +9,26 @@ import typer
 
 from llmfs import control
 from llmfs.commands.answers import number, rows
-from llmfs.commands.upkeep import shown_progress
+from llmfs.commands.completion import mountpoints
+from llmfs.commands.progress import shown_progress
+from llmfs.commands.upkeep import Json
 from llmfs.errors import one_line
 from llmfs.settings import format_size
 
 app = typer.Typer(help="See and settle what the guard of a mount has found.")
 
-Mountpoint = Annotated[str, typer.Argument(metavar="MOUNTPOINT", help="A mount of llmfs.", show_default=False)]
+Mountpoint = Annotated[
+    str,
+    typer.Argument(metavar="MOUNTPOINT", help="A mount of llmfs.", show_default=False, autocompletion=mountpoints),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="A group, as llmfs guard list names it.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="For programs: an object.")]
 
 
 @app.command("list")
-def show(mountpoint: Mountpoint, as_json: Json = False) -> None:
+def show(
+    mountpoint: Mountpoint,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a list of groups.")] = False,
+) -> None:
     """List the groups that were found, what is done about them, and how much is kept to undo."""
     said = _ask(mountpoint, {"do": "guard-list"})
     if as_json:

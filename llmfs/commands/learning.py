@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,10 @@ from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir, Holder
 from llmfs.commands import cache as caches
 from llmfs.commands import plots
+from llmfs.commands.progress import shown_progress
 from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from predictor.ranking import Ranker
     from predictor.trace import Batch
 
@@ -84,7 +83,7 @@ def train(
     traces: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TRACE]...",
+            metavar="TRACE",
             help="Traces of llmfs, CSV, DLIO; none: what the cache's own mounts saw.",
             show_default=False,
         ),
@@ -107,14 +106,12 @@ def train(
     limit_bytes = last.limit_bytes if last else settings.parse_size(settings.DEFAULT_CACHE_SIZE)
     holder = Holder(os.getpid(), str(cache.source()), "", limit_bytes)
     try:
-        with cache.locked(holder), _trace_errors(), _progress() as progress:  # a mount would overwrite what we learn
-            task = progress.add_task("starting", total=1.0)
-            report = training.train(
-                files,
-                cache.learned,
-                lambda what, share: progress.update(task, description=one_line(what), completed=share),
-                limit_bytes=Budget.of(limit_bytes).learned,
-            )
+        with (
+            cache.locked(holder),
+            _trace_errors(),
+            shown_progress(True) as tell,
+        ):  # a mount would overwrite what we learn
+            report = training.train(files, cache.learned, tell, limit_bytes=Budget.of(limit_bytes).learned)
     except LlmfsError:
         cache.remove(made)
         raise
@@ -136,7 +133,7 @@ def evaluate(
     traces: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TRACE]...",
+            metavar="TRACE",
             help="Runs in order, of llmfs, CSV, DLIO; one is played twice; none: what the cache's own mounts saw.",
             show_default=False,
         ),
@@ -166,12 +163,7 @@ def evaluate(
 
     if not traces and cache is not None and not segments(cache.trace):
         raise LlmfsError(f"there is no trace in {show(cache.trace)} yet: mount the source and read from it")
-    with _trace_errors(), _progress() as progress:
-        task = progress.add_task("starting", total=1.0)
-
-        def tell(what: str, share: float) -> None:
-            progress.update(task, description=one_line(what), completed=share)
-
+    with _trace_errors(), shown_progress(True) as tell:
         runs = []
         for path in [settings.absolute(trace) for trace in traces or []] or ([cache.trace] if cache else []):
             tell(f"reading {path.name}", 0.0)
@@ -244,15 +236,14 @@ def _export(cache: CacheDir, kind: Format, path: Path) -> int:
         Format.ORACLE_GENERAL: interchange.write_oracle_general,
         Format.FIO: interchange.write_fio,
     }[kind]
-    with _trace_errors(), _progress() as progress:
-        task = progress.add_task("exporting", total=None)
+    with _trace_errors(), shown_progress(True) as tell:
 
         def counted() -> "Iterator[Batch]":
             count = 0
             for batch in read_trace(cache.trace):
                 yield batch
                 count += len(batch.records)
-                progress.update(task, description=f"exporting, {count:,} records")
+                tell(f"exporting, {count:,} records")
 
         return write(counted(), path)
 
@@ -265,12 +256,3 @@ def _trace_errors() -> Iterator[None]:
         yield
     except TraceError as error:
         raise LlmfsError(f"cannot read the trace: {error}") from error
-
-
-def _progress() -> "Progress":
-    """A bar on stderr, gone when it is done, and absent where nobody would see it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()]
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,10 @@ import typer
 import llmfs
 from llmfs import daemon, mounts, preflight, settings
 from llmfs.cache_dir import CacheDir
-from llmfs.config import MountConfig
+from llmfs.commands.completion import choices, mountpoints
+from llmfs.config import Consistency, Control, GuardMode, LogLevel, MountConfig, Offline, Predictor
 from llmfs.errors import LlmfsError, MountError, show
+from llmfs.machine_profile import Profile
 from llmfs.web.address import read_address
 
 _log = logging.getLogger(__name__)
@@ -19,6 +22,11 @@ _log = logging.getLogger(__name__)
 
 def _option(*names: str, metavar: str | None = None, about: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=about, show_default=False)
+
+
+def _choice(name: str, kind: type[StrEnum], about: str) -> Any:
+    """An option that takes one of some words. settings.py judges them, for they may stand in a file as well."""
+    return typer.Option(name, metavar="|".join(kind), help=about, show_default=False, autocompletion=choices(kind))
 
 
 def mount(
@@ -41,35 +49,33 @@ def mount(
     ] = None,
     consistency: Annotated[
         str | None,
-        _option(
+        _choice(
             "--consistency",
-            metavar="close-to-open|strict|immutable",
-            about="When others' changes to the source are seen: at the next open (default), at once, never.",
+            Consistency,
+            "When others' changes to the source are seen: at the next open (default), at once, never.",
         ),
     ] = None,
     predictor: Annotated[
         str | None,
-        _option("--predictor", metavar="learned|sequential|off", about="What prefetches (default: learned)."),
+        _choice("--predictor", Predictor, "What prefetches (default: learned)."),
     ] = None,
     control: Annotated[
         str | None,
-        _option(
-            "--control",
-            metavar="learned|rules|off",
-            about="What holds prefetching back while the source is busy (default: rules).",
-        ),
+        _choice("--control", Control, "What holds prefetching back while the source is busy (default: rules)."),
     ] = None,
     profile: Annotated[
         str | None,
-        _option(
+        _choice(
             "--profile",
-            metavar="edge|desktop|server|auto",
-            about="How much memory and how many threads it takes (default: auto, by the machine). edge: 150 MB in all.",
+            Profile,
+            "How much memory and how many threads it takes (default: auto, by the machine). edge: 150 MB in all.",
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        _option("--threads", metavar="N", about="That wait for the source; half as many prefetch (default: 32)."),
+        _option(
+            "--threads", metavar="N", about="Threads that wait for the source; half as many prefetch (default: 32)."
+        ),
     ] = None,
     train: Annotated[
         bool | None,
@@ -98,22 +104,22 @@ def mount(
     ] = None,
     offline: Annotated[
         str | None,
-        _option(
+        _choice(
             "--offline",
-            metavar="fail|ok",
-            about="When SOURCE is not there: fail (default), or mount and serve what is cached until it is.",
+            Offline,
+            "When SOURCE is not there: fail (default), or mount and serve what is cached until it is.",
         ),
     ] = None,
     log_level: Annotated[
         str | None,
-        _option("--log-level", metavar="debug|info|warning|error", about="The least that is logged (default: info)."),
+        _choice("--log-level", LogLevel, "The least that is logged (default: info)."),
     ] = None,
     guard: Annotated[
         str | None,
-        _option(
+        _choice(
             "--guard",
-            metavar="off|watch|throttle|protect",
-            about="What is done about programs that seem to encrypt your files: told (default), slowed down, stopped.",
+            GuardMode,
+            "What is done about programs that seem to encrypt your files: told (default), slowed down, stopped.",
         ),
     ] = None,
     guard_hook: Annotated[
@@ -163,7 +169,7 @@ def mount(
 
 
 def umount(
-    mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", show_default=False)],
+    mountpoint: Annotated[str, typer.Argument(metavar="MOUNTPOINT", show_default=False, autocompletion=mountpoints)],
     lazy: Annotated[bool, _option("--lazy", about="Detach it now, even if it is busy.")] = False,
     force: Annotated[
         bool,

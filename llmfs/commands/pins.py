@@ -8,12 +8,13 @@ import typer
 
 from llmfs import control
 from llmfs.commands.answers import number
-from llmfs.commands.upkeep import Json, shown_progress
+from llmfs.commands.progress import shown_progress
+from llmfs.commands.upkeep import Json
 from llmfs.settings import format_size
 
 Paths = Annotated[
     list[str],
-    typer.Argument(metavar="PATH...", help="Files and directories in mounts of llmfs.", show_default=False),
+    typer.Argument(metavar="PATH", help="Files and directories in mounts of llmfs.", show_default=False),
 ]
 
 

@@ -5,22 +5,34 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from llmfs import control, mounts, profile
-from llmfs.commands.answers import number
-from llmfs.commands.upkeep import Json, shown_progress
-from llmfs.errors import LlmfsError, UsageError, one_line, show
+from llmfs.commands.completion import mountpoints, profiles
+from llmfs.commands.progress import shown_progress
+from llmfs.commands.upkeep import Json, fetch_named, fetched
+from llmfs.errors import LlmfsError, UsageError, one_line, reason, show
 from llmfs.settings import format_size, parse_size
 
 app = typer.Typer(help="Record what a program reads, and have it ready before it runs again, here or elsewhere.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name, or with a slash in it a file.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name, or with a slash in it a file.", show_default=False, autocompletion=profiles
+    ),
+]
 Mountpoint = Annotated[
     str | None,
-    typer.Option("--mount", metavar="MOUNTPOINT", help="Which mount (default: the one you are in, or the only one)."),
+    typer.Option(
+        "--mount",
+        metavar="MOUNTPOINT",
+        help="Which mount (default: the one you are in, or the only one).",
+        autocompletion=mountpoints,
+    ),
 ]
 Size = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Leave out what would be more bytes.")]
 
@@ -29,11 +41,12 @@ Size = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Le
 def record(
     name: Name,
     command: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, and its arguments.", show_default=False)
+        list[str], typer.Argument(metavar="-- COMMAND", help="What to run, and its arguments.", show_default=False)
     ],
     mountpoint: Mountpoint = None,
     replace: Annotated[bool, typer.Option("--replace", help="Forget earlier runs instead of adding to them.")] = False,
     max_size: Size = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: an object, on stderr.")] = False,
 ) -> None:
     """Run COMMAND and keep what it, and what it starts, reads through the mount. The exit status is the command's."""
     path, limit = profile.place(name), parse_size(max_size) if max_size else None
@@ -57,7 +70,8 @@ def record(
     if limit is not None:
         merged = merged.trimmed(limit)
     profile.save(merged, path)
-    print(f"{show(path)}: {_described(merged)}; this one used {_described(found)}", file=sys.stderr)
+    text = f"{show(path)}: {_described(merged)}; this one used {_described(found)}"
+    print(json.dumps(_figures(path, merged)) if as_json else text, file=sys.stderr)  # stdout is the command's
     raise typer.Exit(status if status >= 0 else 128 - status)  # as a shell has it
 
 
@@ -68,22 +82,9 @@ def replay(name: Name, mountpoint: Mountpoint = None, max_size: Size = None, as_
     if max_size:
         chosen = chosen.trimmed(parse_size(max_size))
     files = chosen.described()
-    total = dict.fromkeys(("files", "fetched_bytes", "missing", "errors"), 0.0)
-
-    def told(said: dict[str, Any]) -> str:
-        done, fetched, missing, errors = (total[key] + number(said, key) for key in total)
-        text = f"{done:,.0f} of {len(files):,} files are ready, {format_size(fetched)} fetched now"
-        text += f"; {missing:,.0f} are not there" if missing else ""
-        return text + (f"; {errors:,.0f} could not be read" if errors else "")
-
-    with control.connected(_mount(mountpoint)) as daemon, shown_progress(not as_json) as show_progress:
-        for start in range(0, len(files), control.FILES_AT_ONCE):
-            part = files[start : start + control.FILES_AT_ONCE]
-            said = daemon.ask({"do": "replay", "files": part}, lambda said: show_progress(told(said)))
-            for key in total:
-                total[key] += number(said, key)
-            show_progress(told({}))
-    print(json.dumps({key: int(value) for key, value in total.items()}) if as_json else told({}))
+    with shown_progress(not as_json) as show_progress:
+        total = fetch_named(_mount(mountpoint), files, show_progress)
+    print(json.dumps({key: int(value) for key, value in total.items()}) if as_json else fetched(total, len(files)))
     if total["errors"]:
         raise typer.Exit(1)
 
@@ -91,27 +92,29 @@ def replay(name: Name, mountpoint: Mountpoint = None, max_size: Size = None, as_
 @app.command()
 def merge(
     name: Name,
-    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="What to add to it.", show_default=False)],
+    others: Annotated[
+        list[str],
+        typer.Argument(metavar="OTHER", help="What to add to it.", show_default=False, autocompletion=profiles),
+    ],
+    as_json: Json = False,
 ) -> None:
     """Add other profiles to one, which is made where it is missing."""
     path = profile.place(name)
     merged = profile.load(path) if path.exists() else profile.Profile()
     for other in others:
         merged = merged.merged(profile.load(profile.place(other)))
-    profile.save(merged, path)
-    print(f"{show(path)}: {_described(merged)}")
+    _save(merged, path, as_json=as_json)
 
 
 @app.command()
 def trim(
     name: Name,
     size: Annotated[str, typer.Argument(metavar="SIZE", help="Such as 2G.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Cut a profile down to SIZE: what most runs used stays first, then what was used first."""
     path = profile.place(name)
-    trimmed = profile.load(path).trimmed(parse_size(size))
-    profile.save(trimmed, path)
-    print(f"{show(path)}: {_described(trimmed)}")
+    _save(profile.load(path).trimmed(parse_size(size)), path, as_json=as_json)
 
 
 @app.command(name="list")
@@ -121,18 +124,49 @@ def list_profiles(as_json: Annotated[bool, typer.Option("--json", help="For prog
     for path in sorted(profile.directory().glob("*.json")):
         with contextlib.suppress(LlmfsError):
             found = profile.load(path)
-            described.append((path.stem, found))
+            described.append((path, found))
     if as_json:
-        rows = [
-            {"name": name, "runs": found.runs, "files": len(found.files), "bytes": found.size_bytes}
-            for name, found in described
-        ]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([{"name": path.stem, **_figures(path, found)} for path, found in described], indent=2))
         return
-    for name, found in described:
-        print(f"{one_line(name)}: {_described(found)}")
+    for path, found in described:
+        print(f"{one_line(path.stem)}: {_described(found)}")
     if not described:
         print(f"no profile in {show(profile.directory())}")
+
+
+@app.command(name="show")
+def show_profile(name: Name, as_json: Json = False) -> None:
+    """List what a profile names, in its order, and how many bytes of each."""
+    path = profile.place(name)
+    found = profile.load(path)
+    if as_json:
+        print(json.dumps({**_figures(path, found), "names": found.described()}, indent=2))
+        return
+    for named, used in found.files.items():
+        print(f"{format_size(used.size_bytes):>10}  {one_line(named) or '.'}")
+    print(f"{show(path)}: {_described(found)}")
+
+
+@app.command()
+def delete(name: Name) -> None:
+    """Delete a profile; what is cached stays."""
+    path = profile.place(name)
+    found = profile.load(path)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise LlmfsError(f"cannot delete {show(path)}: {reason(error)}") from error
+    print(f"{show(path)} is deleted: {_described(found)}")
+
+
+def _save(found: profile.Profile, path: Path, *, as_json: bool) -> None:
+    profile.save(found, path)
+    print(json.dumps(_figures(path, found)) if as_json else f"{show(path)}: {_described(found)}")
+
+
+def _figures(path: Path, found: profile.Profile) -> dict[str, Any]:
+    figures = {"runs": found.runs, "files": len(found.files), "bytes": found.size_bytes}
+    return {"path": os.fsdecode(path), **figures}
 
 
 def _described(found: profile.Profile) -> str:

@@ -9,7 +9,8 @@ import typer
 
 from llmfs import mounts
 from llmfs.commands.answers import number, policy, rows, table
-from llmfs.errors import LlmfsError, one_line, show
+from llmfs.commands.completion import mountpoints
+from llmfs.errors import UsageError, one_line, show
 from llmfs.settings import format_size
 from llmfs.web.address import read_address
 
@@ -24,7 +25,9 @@ PINS_SHOWN = 4
 
 
 def status(
-    mountpoint: Annotated[str | None, typer.Argument(metavar="[MOUNTPOINT]", show_default=False)] = None,
+    mountpoint: Annotated[
+        str | None, typer.Argument(metavar="MOUNTPOINT", show_default=False, autocompletion=mountpoints)
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: an object for a named mount, else a list of them.")
     ] = False,
@@ -35,7 +38,7 @@ def status(
     elif (mount := mounts.at(mountpoint)) is not None:
         found = [mount]
     else:
-        raise LlmfsError(f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are")
+        raise UsageError(f"there is no mount of llmfs at {one_line(mountpoint)}: llmfs status lists those there are")
     healths = [mounts.ask(each) for each in found]
     if as_json:
         described = [describe(each) for each in healths]
@@ -108,7 +111,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("prefetch", _prefetch(table(says, "prefetch"), "")),
         ("names", _prefetch(table(says, "prefetch"), "attributes_")),
         ("listings", _prefetch(table(says, "prefetch"), "listings_")),
-        ("waiting", _waiting(table(says, "waiting"))),
+        ("waiting", waiting(table(says, "waiting"))),
         ("cache", _cache(table(says, "cache"))),
         ("pinned", _pinned(table(says, "pinned"))),
         *(("" if at else "policies", _policy(each)) for at, each in enumerate(rows(says, "policies"))),
@@ -167,12 +170,14 @@ def _prefetch(figures: Mapping[str, Any], prefix: str) -> str:
     return f"{issued:,.0f}{size}: {', '.join(shares)}"
 
 
-def _waiting(figures: Mapping[str, Any]) -> str:
-    """Seconds over all programs. What was saved is an estimate (llmfs/metrics.py)."""
+def waiting(figures: Mapping[str, Any]) -> str:
+    """Seconds over all programs. What was saved is an estimate (llmfs/status.py)."""
     if "suffered_s" not in figures:
         return ""
-    saved_s = number(figures, "saved_by_prefetching_s")
-    return f"{number(figures, 'suffered_s'):,.1f} s for the source; about {saved_s:,.1f} s saved by prefetching"
+    by_prefetching_s = number(figures, "saved_by_prefetching_s")
+    saved_s = max(number(figures, "saved_s"), by_prefetching_s)
+    saved = f"about {saved_s:,.1f} s saved, {by_prefetching_s:,.1f} s of it by prefetching"
+    return f"{number(figures, 'suffered_s'):,.1f} s for the source; {saved}"
 
 
 def _cache(figures: Mapping[str, Any]) -> str:

@@ -11,13 +11,15 @@ import typer
 
 from llmfs import control, mounts
 from llmfs.commands.answers import number, rows, table
-from llmfs.commands.status import describe, format_duration
+from llmfs.commands.completion import mountpoints
+from llmfs.commands.status import describe, format_duration, waiting
 from llmfs.errors import LlmfsError, UsageError, one_line, show
 from llmfs.settings import format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 ROWS = 8
 """Files, programs and predictions of each mount."""
@@ -36,7 +38,9 @@ class Sample:
 
 
 def top(
-    mountpoint: Annotated[str | None, typer.Argument(metavar="[MOUNTPOINT]", show_default=False)] = None,
+    mountpoint: Annotated[
+        str | None, typer.Argument(metavar="MOUNTPOINT", show_default=False, autocompletion=mountpoints)
+    ] = None,
     interval: Annotated[
         float, typer.Option("--interval", "-d", metavar="SECONDS", min=0.1, max=3600, help="Between two looks.")
     ] = 2.0,
@@ -67,11 +71,12 @@ def top(
             return
         from rich.live import Live
 
-        with Live(render(pairs(before, before)), console=console, screen=count is None, auto_refresh=False) as live:
+        first = render(pairs(before, before), console.height)
+        with Live(first, console=console, screen=count is None, auto_refresh=False) as live:
             for _ in looks:
                 time.sleep(interval)
                 before, old = samples(mountpoint, interval), before
-                live.update(render(pairs(old, before)), refresh=True)
+                live.update(render(pairs(old, before), console.height), refresh=True)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None  # the usual way to leave it
 
@@ -130,20 +135,44 @@ def _value(sample: Sample, *keys: str) -> float:
     return number(table(sample.health.says, keys[0]), keys[1])
 
 
-def render(pairs: Sequence[tuple[Sample, Sample]]) -> "RenderableType":
-    """All mounts for people."""
+def render(pairs: Sequence[tuple[Sample, Sample]], lines_max: int | None = None) -> "RenderableType":
+    """All mounts for people. So that they fit in `lines_max`, each is shortened: fewer rows, no tables, one line."""
     from rich.console import Group
     from rich.text import Text
 
     if not pairs:
         return Text("no mount of llmfs on this machine")
-    parts: list[RenderableType] = []
+    if lines_max is None:
+        return Group(*_parts(pairs, ROWS))
+    for rows_max in range(ROWS, -2, -1):
+        parts = _parts(pairs, rows_max)
+        if sum(map(_height, parts)) <= lines_max:
+            break
+    for part in parts:
+        if isinstance(part, Text):
+            part.no_wrap, part.overflow = True, "ellipsis"
+    return Group(*parts)
+
+
+def _parts(pairs: Sequence[tuple[Sample, Sample]], rows_max: int) -> "list[Table | Text]":
+    """With 0 rows a mount is its head and its tiers, with fewer its head alone."""
+    from rich.text import Text
+
+    parts: list[Table | Text] = []
     for old, new in pairs:
-        parts += [_head(new), *_body(old, new), Text()]
-    return Group(*parts[:-1])
+        parts += [_head(new), *(_body(old, new, rows_max) if rows_max >= 0 else [])]
+        parts += [Text()] if rows_max >= 0 else []
+    return parts[:-1] if rows_max >= 0 else parts
 
 
-def _head(new: Sample) -> "RenderableType":
+def _height(part: "Table | Text") -> int:
+    """In lines, where nothing is folded."""
+    from rich.text import Text
+
+    return part.plain.count("\n") + 1 if isinstance(part, Text) else 1 + part.row_count
+
+
+def _head(new: Sample) -> "Text":
     from rich.text import Text
 
     says = new.health.says
@@ -152,30 +181,31 @@ def _head(new: Sample) -> "RenderableType":
         facts = [f"up {format_duration(number(says, 'uptime_s'))}", f"predictor {says.get('predictor_state', '?')}"]
         used, limit = (number(table(says, "cache"), key) for key in ("used_bytes", "limit_bytes"))
         facts.append(f"cache {format_size(used)} of {format_size(limit)}")
-    return Text.assemble(
+    shown = Text.assemble(
         (show(new.health.mount.mountpoint), "bold"),
         f" over {one_line(str(says.get('source', new.health.mount.source)))}\n",
         (one_line(", ".join(facts)), "dim" if new.health.state is mounts.State.LIVE else "red"),
     )
+    if waited := waiting(table(says, "waiting")):
+        shown.append(f"\nwaited {waited}", "dim")
+    return shown
 
 
-def _body(old: Sample, new: Sample) -> "list[RenderableType]":
+def _body(old: Sample, new: Sample, rows_max: int) -> "list[Table | Text]":
     from rich.text import Text
 
     if new.health.state is not mounts.State.LIVE:
         return []
-    parts: list[RenderableType] = [_tiers(_rates(old, new))]
+    parts: list[Table | Text] = [_tiers(_rates(old, new))]
     if new.note:
         return [*parts, Text(one_line(new.note), "dim")]
-    parts.append(_busy("files", rows(new.activity, "files"), lambda row: one_line(str(row.get("path") or "."))))
+    if not rows_max:
+        return parts
+    files, programs, expected = (rows(new.activity, key)[:rows_max] for key in ("files", "programs", "expected"))
+    parts.append(_busy("files", files, lambda row: one_line(str(row.get("path") or "."))))
     parts.append(
-        _busy(
-            "programs",
-            rows(new.activity, "programs"),
-            lambda row: f"{one_line(str(row.get('command')))} (pid {number(row, 'pid'):.0f})",
-        )
+        _busy("programs", programs, lambda row: f"{one_line(str(row.get('command')))} (pid {number(row, 'pid'):.0f})")
     )
-    expected = rows(new.activity, "expected")
     if expected:
         parts.append(_expected(expected))
     return parts
@@ -196,7 +226,7 @@ def _tiers(rates: Mapping[str, float]) -> "Table":
 
 def _busy(title: str, found: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str]) -> "Table":
     lines = []
-    for row in found[:ROWS]:
+    for row in found:
         reads = number(row, "reads")
         share = f"{100 * number(row, 'hits') / reads:.0f}%" if reads else ""
         waited = f"{number(row, 'waited_us') / 1e3:,.1f} ms"
@@ -206,7 +236,7 @@ def _busy(title: str, found: Sequence[Mapping[str, Any]], name: Callable[[Mappin
 
 def _expected(found: Sequence[Mapping[str, Any]]) -> "Table":
     lines = []
-    for row in found[:ROWS]:
+    for row in found:
         path, want, by = (one_line(str(row.get(key) or ".")) for key in ("path", "want", "by"))
         lines.append((path, want, f"{100 * number(row, 'score'):.0f}%", by, f"{number(row, 'ago_s'):,.1f} s ago"))
     return _table(("expected next", "what", "how sure", "by", "planned"), lines)

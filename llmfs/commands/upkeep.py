@@ -1,22 +1,17 @@
 """`llmfs warm`, `llmfs evict` and `llmfs check`: have files in a mount's cache, out of it, compared with the source."""
 
-import contextlib
 import json
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from llmfs import control
+from llmfs import control, mounts
 from llmfs.commands.answers import number, rows
+from llmfs.commands.progress import Show, shown_progress
 from llmfs.errors import LlmfsError, UsageError, one_line, reason
 from llmfs.settings import absolute, format_size
-
-PLAIN_EVERY_S = 5.0
-"""Between two lines of progress where there is no terminal."""
 
 Json = Annotated[bool, typer.Option("--json", help="For programs: an object.")]
 
@@ -26,7 +21,7 @@ _FIGURES = ("files", "bytes", "fetched_bytes", "left_out", "errors")
 def warm(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files and directories in mounts of llmfs.", show_default=False),
+        typer.Argument(metavar="PATH", help="Files and directories in mounts of llmfs.", show_default=False),
     ],
     wait: Annotated[bool, typer.Option("--wait", help="Return when it is done, and show how far it is.")] = False,
     from_trace: Annotated[
@@ -34,7 +29,7 @@ def warm(
         typer.Option(
             "--from-trace",
             metavar="TRACE",
-            help="Fetch what this access log read, in its order, into the mount that PATH is in.",
+            help="Fetch what this trace (of llmfs, CSV, DLIO) read, in its order, into the mount that PATH is in.",
             show_default=False,
         ),
     ] = None,
@@ -45,10 +40,14 @@ def warm(
         _warm_from_trace(from_trace, paths, wait=wait, as_json=as_json)
         return
     total = dict.fromkeys(_FIGURES, 0.0)
+    before: dict[Path, int] = {}  # bytes, by mount: what is warmed together has to fit together
     with shown_progress(wait and not as_json) as show:
         for path in paths:
-            with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode:
-                said = daemon.ask({"do": "warm", "inode": inode, "wait": wait}, lambda said: show(_warmed(total, said)))
+            mount = control.mount_of(path)
+            with control.connected(mount) as daemon, control.named(path) as inode:
+                request = {"do": "warm", "inode": inode, "wait": wait, "before_bytes": before.get(mount.mountpoint, 0)}
+                said = daemon.ask(request, lambda said: show(_warmed(total, said)))
+            before[mount.mountpoint] = before.get(mount.mountpoint, 0) + int(number(said, "bytes"))
             for name in _FIGURES:
                 total[name] += number(said, name)
     if as_json:
@@ -66,35 +65,49 @@ def _warm_from_trace(trace: str, paths: list[str], *, wait: bool, as_json: bool)
     if len(paths) > 1:
         raise UsageError("--from-trace takes one PATH: a mount, or any file in it")
     from llmfs.trace_profile import profile_of
-    from predictor.trace import TraceError, read_trace
+    from predictor.interchange import read_any
+    from predictor.trace import TraceError
 
     mount = control.mount_of(paths[0])
     with shown_progress(not as_json) as show:
         show("reading the trace")
         try:
-            files = profile_of(read_trace(absolute(trace))).described()
+            files = profile_of(read_any(absolute(trace))).described()
         except TraceError as error:
             raise LlmfsError(f"cannot read the trace: {error}") from error
         except OSError as error:
             raise LlmfsError(f"cannot read the trace {one_line(trace)}: {reason(error)}") from error
-        total = dict.fromkeys(("files", "fetched_bytes", "missing", "errors"), 0.0)
-        with control.connected(mount) as daemon:
-            for start in range(0, len(files), control.FILES_AT_ONCE):
-                part = files[start : start + control.FILES_AT_ONCE]
-                said = daemon.ask({"do": "replay", "files": part, "wait": wait})
-                for key in total:
-                    total[key] += number(said, key)
-                show(_replayed(total, len(files)))
+        total = fetch_named(mount, files, show, wait=wait)
     if as_json:
         figures = {key: int(value) for key, value in total.items()} if wait else {}
         print(json.dumps({"is_done": wait, "named": len(files), **figures}))
     else:
-        print(_replayed(total, len(files)) if wait else f"being warmed: {len(files):,} files that the trace names")
+        print(fetched(total, len(files)) if wait else f"being warmed: {len(files):,} files that the trace names")
     if total["errors"]:
         raise typer.Exit(1)
 
 
-def _replayed(total: Mapping[str, float], named: int) -> str:
+def fetch_named(mount: mounts.Mount, files: list[Any], show: Show, *, wait: bool = True) -> dict[str, float]:
+    """Have a mount fetch what a profile names, as `Profile.described` has it; returns what became of it."""
+    total = dict.fromkeys(("files", "fetched_bytes", "missing", "errors"), 0.0)
+
+    def tell(said: Mapping[str, Any]) -> None:
+        now = {key: value + number(said, key) for key, value in total.items()}
+        is_done = sum(now[key] for key in ("files", "missing", "errors"))
+        show(fetched(now, len(files)), is_done / len(files) if wait else None)
+
+    with control.connected(mount) as daemon:
+        for start in range(0, len(files), control.FILES_AT_ONCE):
+            part = files[start : start + control.FILES_AT_ONCE]
+            said = daemon.ask({"do": "replay", "files": part, "wait": wait}, tell)
+            for key in total:
+                total[key] += number(said, key)
+            tell({})
+    return total
+
+
+def fetched(total: Mapping[str, float], named: int) -> str:
+    """What became of the files that a profile names, in words."""
     text = f"{total['files']:,.0f} of {named:,} files are ready, {format_size(total['fetched_bytes'])} fetched now"
     text += f"; {total['missing']:,.0f} are not there" if total["missing"] else ""
     return text + (f"; {total['errors']:,.0f} could not be read" if total["errors"] else "")
@@ -105,8 +118,7 @@ def evict(
     as_json: Json = False,
 ) -> None:
     """Drop what is cached of a file, or of all below a directory: the next read asks the source."""
-    with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode, _bar(as_json) as show:
-        said = daemon.ask({"do": "evict", "inode": inode}, lambda said: show(_evicted(said)))
+    said = _ask("evict", path, _evicted, is_shown=not as_json)
     if as_json:
         print(json.dumps(said))
     else:
@@ -123,8 +135,7 @@ def check(
 
     What differs is dropped from the cache, so that the next read asks the source.
     """
-    with control.connected(control.mount_of(path)) as daemon, control.named(path) as inode, _bar(as_json) as show:
-        said = daemon.ask({"do": "check", "inode": inode}, lambda said: show(_checked(said)))
+    said = _ask("check", path, _checked, is_shown=not as_json)
     if as_json:
         print(json.dumps(said))
     else:
@@ -133,6 +144,12 @@ def check(
         print(_checked(said))
     if number(said, "differing") or number(said, "errors"):
         raise typer.Exit(1)
+
+
+def _ask(do: str, path: str, words: Callable[[Mapping[str, Any]], str], *, is_shown: bool) -> dict[str, Any]:
+    mount = control.mount_of(path)
+    with control.connected(mount) as daemon, control.named(path) as inode, shown_progress(is_shown) as show:
+        return daemon.ask({"do": do, "inode": inode}, lambda said: show(words(said)))
 
 
 def _warmed(total: Mapping[str, float], said: Mapping[str, Any]) -> str:
@@ -166,30 +183,3 @@ def _offsets(row: Mapping[str, Any]) -> str:
     return (
         ", ".join(format_size(each) for each in offsets if isinstance(each, int)) if isinstance(offsets, list) else ""
     )
-
-
-def _bar(as_json: bool) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-    return shown_progress(not as_json)
-
-
-@contextlib.contextmanager
-def shown_progress(is_wanted: bool) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says how far it is: a live one on a terminal, else a new one every few seconds."""
-    if not is_wanted:
-        yield lambda text: None
-    elif os.isatty(sys.stderr.fileno()):
-        from rich.console import Console
-        from rich.text import Text
-
-        with Console(stderr=True, highlight=False).status("starting") as status:
-            yield lambda text: status.update(Text(one_line(text)))
-    else:
-        last_s = time.monotonic()
-
-        def line(text: str) -> None:
-            nonlocal last_s
-            if time.monotonic() - last_s >= PLAIN_EVERY_S:
-                last_s = time.monotonic()
-                print(text, file=sys.stderr, flush=True)
-
-        yield line

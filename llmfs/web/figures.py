@@ -6,14 +6,13 @@ from typing import Any
 
 import trio
 
+from llmfs.activity import PLANS_LOOKED_AT
 from llmfs.decisions import Decision
 from llmfs.metrics import TIERS, Metrics
 from llmfs.web.history import EVERY_S, Counters, History
 from llmfs.web.predictions import stream
 
 ACTIVITY_S = 60.0
-PLANS_LOOKED_AT = 600
-"""Of the latest: many are of the same files."""
 
 
 class Figures:

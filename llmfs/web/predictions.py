@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmfs.decisions import Decision, What
+from llmfs.decisions import Decision, What, latest
 
 SHOWN_MAX = 14
 
@@ -20,11 +20,8 @@ def stream(
 
     `decisions_of` a path: what was done about the file; `used_at_s`: when a program used it last, 0 for never.
     """
-    told: dict[tuple[bytes, str], dict[str, Any]] = {}
-    for path, plan in plans:
-        if (path, plan.want) in told or len(told) >= SHOWN_MAX:
-            continue
-        told[path, plan.want] = {
+    return [
+        {
             "path": path.decode("utf-8", "backslashreplace"),
             "want": plan.want,
             "by": plan.who,
@@ -32,7 +29,8 @@ def stream(
             "ago_s": round(now_s - plan.at_s, 1),
             "outcome": _outcome(plan, decisions_of(path), used_at_s(path)),
         }
-    return list(told.values())
+        for path, plan in latest(plans, SHOWN_MAX)
+    ]
 
 
 def _outcome(plan: Decision, decisions: Sequence[Decision], used_at_s: float) -> str:

@@ -1,6 +1,8 @@
 """The manual page and shell completion name what there is."""
 
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 import typer
 
-from llmfs import cli, manual
-from tests.cli.conftest import World
+from llmfs import cli, manual, mount_helper, profile, settings
+from tests.cli.conftest import World, needs_fuse
 
 REPOSITORY = Path(cli.__file__).parents[1]
 PAGE = REPOSITORY / "man" / "llmfs.1"
+HELPER_PAGE = REPOSITORY / "man" / "mount.llmfs.8"
 ROOT: Any = typer.main.get_command(cli.app)
 COMMANDS = dict(manual.commands(ROOT))
 
@@ -35,6 +38,16 @@ def test_the_page_names_every_command_and_every_option() -> None:
                     assert f"\\fB{option}\\fR" in section.partition("\n.S")[0], f"llmfs {name} {option}"
 
 
+def test_the_helper_s_page_names_what_it_takes() -> None:
+    text = HELPER_PAGE.read_text().replace("\\-", "-")
+    (taken,) = re.findall(r'gnu_getopt\(arguments, "([\w:]+)"\)', inspect.getsource(mount_helper.read))
+    for letter in taken.replace(":", ""):
+        assert re.search(rf"-{letter}\b|-sfnvrw", text), letter
+    assert all(name in text for name in settings._FLAGS)
+    statuses = {0, mount_helper.USAGE_ERROR, mount_helper.FAILURE}
+    assert set(re.findall(r"^\.B (\d+)$", text, re.MULTILINE)) == set(map(str, statuses))
+
+
 def test_every_command_and_option_is_described() -> None:
     for name, command in COMMANDS.items():
         assert command.help, name
@@ -43,9 +56,10 @@ def test_every_command_and_option_is_described() -> None:
 
 
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
-def test_man_has_nothing_against_the_page() -> None:
+@pytest.mark.parametrize("page", [PAGE, HELPER_PAGE], ids=lambda page: page.name)
+def test_man_has_nothing_against_the_page(page: Path) -> None:
     done = subprocess.run(
-        ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", PAGE],
+        ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", page],
         capture_output=True,
         text=True,
         timeout=30,
@@ -97,22 +111,78 @@ def test_commands_and_options_are_offered(world: World, shell: str) -> None:
     assert offers("llmfs completion ", "bash", "zsh", "fish")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_takes_the_script(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_values_are_offered(world: World, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(world.root / "data"))
+    for name in ("nightly", "notebook", "other"):
+        profile.save(profile.Profile(1), profile.place(name))
+
+    def offered(words: str) -> set[str]:
+        return set(re.findall(r"[\w-]+", " ".join(completed(world, shell, words))))
+
+    assert {"close-to-open", "strict", "immutable"} <= offered("llmfs mount --consistency ")
+    assert "strict" in offered("llmfs mount --consistency s") and "immutable" not in offered(
+        "llmfs mount --consistency s"
+    )
+    for option, word in (
+        ("predictor", "sequential"), ("control", "rules"), ("profile", "edge"), ("offline", "ok"),
+        ("log-level", "debug"), ("guard", "protect"),
+    ):  # fmt: skip
+        assert word in offered(f"llmfs mount --{option} "), option
+    assert {"nightly", "notebook"} <= offered("llmfs profile replay n")
+    assert "other" not in offered("llmfs profile replay n") and "other" in offered("llmfs profile merge x o")
+
+
+@needs_fuse
+def test_mountpoints_are_offered(world: World) -> None:
+    assert world.start("mount", world.source, world.mountpoint).status == 0
+    for words in ("status", "top", "umount", "guard list", "profile replay x --mount"):
+        assert str(world.mountpoint) in completed(world, "bash", f"llmfs {words} {world.root}/"), words
+
+
+def in_shell(tmp_path: Path, shell: str, script: str) -> str:
+    """What a shell prints that has `llmfs` on its PATH."""
     program = tmp_path / "llmfs"
     program.write_text(f"#!{sys.executable}\nfrom llmfs.cli import main\nmain()\n")
     program.chmod(0o755)
-    script = (
-        'eval "$(llmfs completion bash)"; COMP_WORDS=(llmfs ev); COMP_CWORD=1; _llmfs_completion llmfs;'
-        'echo "${COMPREPLY[@]}"; complete -p llmfs'
-    )
     done = subprocess.run(
-        ["bash", "-c", script],
+        [shell, "-c", script],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
     )
-    assert done.stdout.split("\n")[0].split() == ["evict", "evaluate"] or set(done.stdout.split()) >= {"evict"}
-    assert "-F _llmfs_completion llmfs" in done.stdout
+    return done.stdout
+
+
+def needs(shell: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+
+
+@needs("bash")
+def test_bash_takes_the_script(world: World, tmp_path: Path) -> None:
+    script = (
+        'eval "$(llmfs completion bash)"; COMP_WORDS=(llmfs ev); COMP_CWORD=1; _llmfs_completion llmfs;'
+        'echo "${COMPREPLY[@]}"; complete -p llmfs'
+    )
+    said = in_shell(tmp_path, "bash", script)
+    assert set(said.split("\n")[0].split()) == {"evict", "evaluate"}
+    assert "-F _llmfs_completion llmfs" in said
+
+
+@needs("zsh")
+def test_zsh_takes_the_script(world: World, tmp_path: Path) -> None:
+    script = (
+        'autoload -U compinit; compinit -u; eval "$(llmfs completion zsh)"; print ${_comps[llmfs]};'
+        '_arguments() { print -r -- "$@" }; words=(llmfs ev); CURRENT=2; _llmfs_completion'
+    )
+    said = in_shell(tmp_path, "zsh", script)
+    assert said.startswith("_llmfs_completion\n") and '"evict"' in said and '"evaluate"' in said and "mount" not in said
+
+
+@needs("fish")
+def test_fish_takes_the_script(world: World, tmp_path: Path) -> None:
+    said = in_shell(tmp_path, "fish", 'llmfs completion fish | source; complete -C "llmfs ev"')
+    assert {line.split("\t")[0] for line in said.splitlines()} == {"evict", "evaluate"}

@@ -211,7 +211,7 @@ def test_umount_of_another_kind_of_mount(world: World) -> None:
 
 
 def test_status_of_nothing(world: World) -> None:
-    assert "there is no mount of llmfs" in world.refuses("status", world.mountpoint, status=1)
+    assert "there is no mount of llmfs" in world.refuses("status", world.mountpoint, status=2)
 
 
 def test_cache_of_nothing(world: World) -> None:

@@ -34,7 +34,7 @@ SAYS: dict[str, Any] = {
     "prefetch": {"issued": 200, "used_in_time": 150, "used_late": 20, "unused": 10, "issued_bytes": 5 << 20}
     | {"attributes_issued": 40, "attributes_used_in_time": 30, "attributes_used_late": 2, "attributes_unused": 4}
     | {"listings_issued": 10, "listings_used_in_time": 9, "listings_used_late": 0, "listings_unused": 1},
-    "waiting": {"suffered_s": 12.34, "saved_by_prefetching_s": 2345.6},
+    "waiting": {"suffered_s": 12.34, "saved_s": 3456.7, "saved_by_prefetching_s": 2345.6},
     "cache": {"used_bytes": 1 << 29, "limit_bytes": 1 << 30, "blocks": 4096, "evictions": 7},
     "source_calls": {"requests": 1234, "latency_ms": 2.5, "errors": 0},
     "policies": [
@@ -70,7 +70,7 @@ def test_a_mount_in_full() -> None:
         "  prefetch   200 (5 MiB): 75.0% used in time, 10.0% used late, 5.0% unused",
         "  names      40: 75.0% used in time, 5.0% used late, 10.0% unused",
         "  listings   10: 90.0% used in time, 0.0% used late, 10.0% unused",
-        "  waiting    12.3 s for the source; about 2,345.6 s saved by prefetching",
+        "  waiting    12.3 s for the source; about 3,456.7 s saved, 2,345.6 s of it by prefetching",
         "  cache      ██████████░░░░░░░░░░ 512 MiB of 1 GiB, 4,096 blocks, 7 evictions",
         "  policies   1: bypass: uid 0; command restic, borg; 4,321 requests, 5 GiB read",
         "             2: cache, share 10%: path *.iso; 2 requests, 100 B read; 40 MiB of 100 MiB held",

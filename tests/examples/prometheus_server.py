@@ -42,7 +42,7 @@ class PrometheusServer:
         job["static_configs"] = [{"targets": [f"127.0.0.1:{self._target_port}"]}]
         file = self._directory / "prometheus.yml"
         file.write_text(yaml.safe_dump(configuration))
-        self._address = f"127.0.0.1:{_free_port()}"
+        self._address = f"127.0.0.1:{free_port()}"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -99,7 +99,7 @@ class PrometheusServer:
             self._process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -179,3 +179,8 @@ def test_table_names_what_prometheus_sees() -> None:
         ROWS
     )
     assert ROWS["llmfs_reads_total"].labels == {"tier": ["cache", "joined", "source"]}
+
+
+def test_the_documentation_says_what_to_do_on_each_alert() -> None:
+    rows = re.findall(r"^\| `(Llmfs\w+)` \| .", (EXAMPLES.parent / "docs/how-to/watch.md").read_text(), re.MULTILINE)
+    assert rows == [rule["alert"] for rule in ALERTS]

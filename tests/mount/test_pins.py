@@ -128,7 +128,16 @@ def test_what_a_trace_read_is_warmed(world: World) -> None:
     again = world.mount("--predictor", "off", source=source, name="again")
     assert "being warmed" in world.llmfs("warm", "--from-trace", m.cache_dir / "trace", again.path)
     eventually(lambda: is_whole(again / "kept/k3"), 20)
+    exported = world.root / "exported.csv"
+    world.llmfs("trace", "export", "--cache-dir", m.cache_dir, "-o", exported)
+    third = world.mount("--predictor", "off", source=source, name="third")
+    said = says(world, "warm", "--wait", "--from-trace", exported, third.path)
+    assert said["is_done"] and (said["missing"], said["errors"]) == (0, 0)
+    assert is_whole(third / "kept/k3") and cached(third / "other/o7") >= BLOCK_BYTES and not cached(third / "kept/k1")
+    exported.write_text("nothing,of,the,kind\n")
+    assert "the columns must be" in fails(world, "warm", "--from-trace", exported, other.path)
     assert "cannot read the trace" in fails(world, "warm", "--from-trace", world.root, other.path)
+    assert "cannot read the trace" in fails(world, "warm", "--from-trace", world.root / "no.csv", other.path)
     assert "takes one PATH" in fails(world, "warm", "--from-trace", "t", other.path, other.path, status=2)
 
 

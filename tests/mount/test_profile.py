@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,15 +86,40 @@ def test_runs_add_up_and_are_merged_trimmed_and_listed(world: World, profiles: P
     assert (found["d/a"]["runs"], found["d/b"]["runs"], found["d/c"]["runs"]) == (2, 1, 1)
     listed = json.loads(world.llmfs("profile", "list", "--json"))
     assert [(each["name"], each["runs"], each["bytes"]) for each in listed] == [("p", 2, 3 * 53248 + BLOCK_BYTES)]
-    world.llmfs("profile", "merge", world.root / "copy.json", "p", "p")
+    merged = says(world, "profile", "merge", world.root / "copy.json", "p", "p")
+    assert (merged["path"], merged["runs"]) == (str(world.root / "copy.json"), 4)
     assert files(world.root / "copy.json")["d/a"]["runs"] == 4
     assert "3 runs" not in world.llmfs("profile", "list")
-    world.llmfs("profile", "trim", "p", "60K")
+    shown = says(world, "profile", "show", "p")
+    assert (shown["runs"], len(shown["names"])) == (2, shown["files"]) and "d/a" in world.llmfs("profile", "show", "p")
+    assert 0 < says(world, "profile", "trim", "p", "60K")["bytes"] <= 60 << 10
     assert [path for path, each in files(profiles / "p.json").items() if "ranges" in each] == ["d/a"]
     assert recorded(world, m.path, "--replace", "--max-size", "110K").returncode == 7
     found = files(profiles / "p.json")
     assert [path for path, each in found.items() if "ranges" in each] == ["d/a", "d/b"]
     assert says(world, "profile", "replay", "p", "--max-size", "60K", "--mount", m.path)["errors"] == 0
+    done = run(world, "profile", "record", "p", "--json", "--mount", m.path, "--", "true")
+    assert json.loads(done.stderr)["runs"] == 2 and done.stdout == ""
+    assert "is deleted" in world.llmfs("profile", "delete", "p") and not (profiles / "p.json").exists()
+    assert "there is no profile" in fails(world, "profile", "delete", "p", status=2)
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_profile_is_good_for_a_copy_of_the_tree(world: World, profiles: Path) -> None:
+    """On another machine the same files have other inode numbers and other times."""
+    m = world.mount("--predictor", "off")
+    recorded(world, m.path)
+    copy = world.root / "copy"
+    shutil.copytree(world.backing, copy, copy_function=shutil.copyfile)
+    for path in (copy / "d", *copy.rglob("*")):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert (copy / "d/a").stat().st_ino != (world.backing / "d/a").stat().st_ino
+    other = world.mount("--predictor", "off", source=copy, name="other")
+    said = says(world, "profile", "replay", "p", "--mount", other.path)
+    assert (said["fetched_bytes"], said["errors"]) == (100_000 + BLOCK_BYTES, 0)
+    assert (cached(other / "d/a"), cached(other / "d/c"), cached(other / "big")) == (50_000, 0, BLOCK_BYTES)
+    (other / "d/b").read_bytes()
+    assert source_reads(other) == 0
 
 
 def test_what_cannot_be_recorded_or_replayed_is_said_in_a_line(world: World, profiles: Path) -> None:

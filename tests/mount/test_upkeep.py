@@ -92,6 +92,19 @@ def test_warming_leaves_out_what_the_cache_cannot_hold(world: World) -> None:
     assert sum(cached(m / f"f{number}") == 4 << 20 for number in range(6)) >= 2
 
 
+def test_trees_that_are_warmed_together_share_the_cache(world: World) -> None:
+    """Each of them would fit, and both do not: the second one must not push the first one out."""
+    names = [f"{tree}/f{number}" for tree in "ab" for number in range(4)]
+    for name in names:
+        (world.backing / name).parent.mkdir(exist_ok=True)
+        (world.backing / name).write_bytes(os.urandom(2 << 20))
+    m = world.mount("--predictor", "off", "--cache-size", "16M", source=world.slow_source())
+    done = run(world, "warm", "--wait", "--json", m / "a", m / "b")
+    said = json.loads(done.stdout)
+    assert done.returncode == 1 and said["left_out"] > 0 and said["files"] + said["left_out"] == len(names)
+    assert all(cached(m / name) == 2 << 20 for name in names[:4])
+
+
 def test_files_that_cannot_be_read_are_counted_and_the_others_warmed(world: World, tree: Path) -> None:
     source = world.slow_source()
     m = world.mount("--predictor", "off", source=source)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import urllib.error
 import urllib.request
@@ -70,6 +71,15 @@ def test_a_browser_shows_a_mount_under_load_and_a_name_stays_a_name(world: World
 
 
 @needs_browser
+def test_a_mount_that_read_nothing_claims_nothing(world: World) -> None:
+    m = world.mount("--web", "--predictor", "off")
+    shown, _ = browser.dom(address(m) + "#light")
+    assert 'data-state="live"' in shown and 'data-theme="light"' in shown
+    body, _, _ = shown.partition("<script>")
+    assert "nothing read yet" in body and "by prefetching. " not in body and "Programs waited" not in body
+
+
+@needs_browser
 def test_the_policy_for_contents_lets_nothing_else_run(world: World, tmp_path: Path) -> None:
     """The check of the check: a script that the policy does not name is refused, and the browser says so."""
     m = world.mount("--web", "--predictor", "off")
@@ -126,6 +136,7 @@ def test_headers_are_strict(world: World) -> None:
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
 
 
+@needs_browser
 def test_predictions_say_what_came_of_them(world: World) -> None:
     names = [f"f{number:02}" for number in range(12)]
     for name in names:
@@ -140,6 +151,16 @@ def test_predictions_say_what_came_of_them(world: World) -> None:
             (m / name).read_bytes()
         told = figures(m)["predictions"]
         assert isinstance(told, list)
-        return any(each["outcome"] in ("came", "in time", "late") for each in told)
+        has_saved = m.status()["waiting"]["saved_s"] > 0.1
+        return has_saved and any(each["outcome"] in ("came", "in time", "late") for each in told)
 
     eventually(has_come, 60)
+    shown, console = browser.dom(address(m))
+    (table,) = re.findall(r'<tbody id="predictions">(.*?)</tbody>', shown, re.DOTALL)
+    rows = re.findall(r'<td class="name"[^>]*>(f\d\d)</td>.*?<td class="outcome ([a-z]+)">([a-z ]+)</td>', table)
+    assert {name for name, _, _ in rows} <= set(names)
+    assert any(
+        (kind, outcome) in (("good", "came"), ("good", "in time"), ("joined", "late")) for _, kind, outcome in rows
+    )
+    assert re.search(r" saved</div>.* of it by prefetching\. Programs waited [^<]*times as long\.<", shown)
+    assert console == ""
