@@ -944,17 +944,17 @@ def test_source_without_stable_inodes_keeps_the_ids_it_was_given(world: World) -
 
 @pytest.mark.parametrize("asker", [UNCOUNTED, None])
 def test_a_walk_in_passing_leaves_the_records_of_others_and_another_may_not(tmp_path: Path, asker: str | None) -> None:
-    world = World(tmp_path, limit_bytes=1 << 20)
+    world = World(tmp_path, limit_bytes=512 << 10)
 
     async def test() -> None:
         for name in (f"work-{number}" for number in range(50)):
             world.old(name)
             await world.lookup(name)
-        for number in range(4000):  # records of 600 KB and more, beside the pages that LMDB wants free
-            name = f"{number:04}-{'x' * 60}"
+        for number in range(1500):  # records of 600 KB and more
+            name = f"{number:04}-{'x' * 200}"
             world.old(name)
             await world.metadata.lookup(world.root, name.encode(), world.calls, asker)  # type: ignore[arg-type]
-            if number % 500 == 0:
+            if number % 200 == 0:
                 await trio.sleep(0.1)  # the store writes behind
 
     run(test)
