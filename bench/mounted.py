@@ -22,18 +22,25 @@ class LlmfsFailedError(RuntimeError):
 
 
 class Llmfs:
-    """`source` mounted at `mountpoint` through llmfs. A context manager; options as of `llmfs mount`."""
+    """`source` mounted at `mountpoint` through llmfs. A context manager; options as of `llmfs mount`.
 
-    def __init__(self, source: Path, mountpoint: Path, cache_dir: Path, *options: str) -> None:
+    checkout: of the version that serves, by default this one.
+    """
+
+    def __init__(
+        self, source: Path, mountpoint: Path, cache_dir: Path, *options: str, checkout: Path | None = None
+    ) -> None:
         self.source = source
         self.mountpoint = mountpoint
         self.cache_dir = cache_dir
         self._options = options
+        self._checkout = checkout
 
     def __enter__(self) -> Self:
         command = ["mount", str(self.source), str(self.mountpoint), "--cache-dir", str(self.cache_dir)]
         try:
-            llmfs(*command, "--metrics-port", "0", *self._options, timeout_s=_MOUNT_TIMEOUT_S)
+            command += ["--metrics-port", "0", *self._options]
+            llmfs(*command, timeout_s=_MOUNT_TIMEOUT_S, checkout=self._checkout)
         except BaseException:
             self._detach()  # interrupted, it may have been mounted all the same
             raise
@@ -66,15 +73,16 @@ class Llmfs:
             subprocess.run(command, check=False, capture_output=True, timeout=10)
 
 
-def llmfs(*arguments: str, timeout_s: float = 60.0) -> str:
-    """Runs `llmfs ARGUMENTS`; gives what it printed. Raises LlmfsFailedError."""
+def llmfs(*arguments: str, timeout_s: float = 60.0, checkout: Path | None = None) -> str:
+    """Runs `llmfs ARGUMENTS`, of this checkout or another; gives what it printed. Raises LlmfsFailedError."""
     command = [sys.executable, "-m", "llmfs", *arguments]
-    # `python -m` finds packages in its working directory: this checkout's, wherever we were started.
-    checkout = Path(__file__).resolve().parent.parent
+    # `python -m` finds packages in its working directory, wherever we were started, unless PYTHONPATH has others.
+    checkout = checkout or Path(__file__).resolve().parent.parent
     try:
         result = subprocess.run(
             command,
             cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

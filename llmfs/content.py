@@ -248,20 +248,22 @@ class Content:
         """Launch what is missing, wait, and put the pieces together."""
         pieces = self._pieces(inode, offset, stop, reader)  # held on to: blocks can be evicted while we wait
         gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
-        joined = self._flights_over(inode, gaps[0][0], gaps[-1][1]) if gaps else []
-        for flight in joined:
-            flight.was_joined = True
+        joined, parts_of_long = self._join(inode, gaps)
         launched = [
             self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader.group)
             for gap in gaps
-            for first, last in _not_on(joined, *gap)
+            for first, last in _not_on((*joined, *parts_of_long), *gap)
         ]
         generation = inode.generation
         for flight in launched[1:]:
             self._nursery.start_soon(self._fly, inode, generation, flight, workers)
+        for flight in parts_of_long[0 if launched else 1 :]:
+            self._nursery.start_soon(self._bring, inode, flight, workers)
         if launched:
             await self._fly(inode, generation, launched[0], workers)  # the usual one needs no task of its own
-        flights = (*joined, *launched)
+        elif parts_of_long:
+            await self._bring(inode, parts_of_long[0], workers)
+        flights = (*joined, *parts_of_long, *launched)
         for flight in flights:
             if not flight.done.is_set():
                 await flight.done.wait()
@@ -271,7 +273,7 @@ class Content:
                 return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
             if flight.data is None:
                 return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
-        tier = Tier.SOURCE if launched else Tier.JOINED if joined else Tier.CACHE
+        tier = Tier.SOURCE if launched else Tier.JOINED if gaps else Tier.CACHE
         parts: list[bytes] = []
         for start, end, piece in pieces:
             part = piece if piece is not None else _from_flights(start, end, flights)
@@ -279,6 +281,22 @@ class Content:
             if len(part) < end - start:
                 break  # the file has shrunk: what the cache has of it further on is of the past
         return b"".join(parts), tier
+
+    def _join(self, inode: Inode, gaps: Sequence[tuple[int, int]]) -> tuple[list[Flight], list[Flight]]:
+        """The flights to wait for that bring pages of the gaps, and parts of others to be read beside these.
+
+        A long prefetch is not waited for: the kernel has each of its pages as it comes, and asks for none twice.
+        """
+        joined: list[Flight] = []
+        parts: list[Flight] = []
+        for flight in self._flights_over(inode, gaps[0][0], gaps[-1][1]) if gaps else ():
+            flight.was_joined = True
+            if flight.generator is None or flight.stop - flight.first <= BLOCK_PAGES or flight.done.is_set():
+                joined.append(flight)
+                continue
+            overlaps = ((max(first, flight.first), min(stop, flight.stop)) for first, stop in gaps)
+            parts += [Flight(first, stop, None, flight.group) for first, stop in overlaps if first < stop]
+        return joined, parts
 
     def _pieces(self, inode: Inode, offset: int, stop: int, reader: Treatment) -> list[tuple[int, int, bytes | None]]:
         """The range cut at page boundaries where need be: what the cache has, None where a flight brings it."""
@@ -336,6 +354,18 @@ class Content:
         return flight
 
     async def _fly(self, inode: Inode, generation: int, flight: Flight, workers: Workers) -> None:
+        try:
+            length = await self._bring(inode, flight, workers)
+        except BaseException:
+            self._retire(inode.id, generation, flight)
+            raise
+        if flight.generator is None:
+            self._afterwards(self._arrived, inode, generation, flight, length)  # who asked is answered first
+        else:
+            self._arrived(inode, generation, flight, length)
+
+    async def _bring(self, inode: Inode, flight: Flight, workers: Workers) -> int:
+        """Have the flight's data, or its error. Returns the bytes that were asked for."""
         offset = flight.first * PAGE_BYTES
         length = max(0, min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset)
         self.bytes_in_flight += length
@@ -349,10 +379,7 @@ class Content:
         finally:
             self.bytes_in_flight -= length
             flight.done.set()
-            if flight.data is not None and flight.generator is None:
-                self._afterwards(self._arrived, inode, generation, flight, length)  # who asked is answered first
-            else:
-                self._arrived(inode, generation, flight, length)
+        return length
 
     def _arrived(self, inode: Inode, generation: int, flight: Flight, length: int) -> None:
         """A flight is over: keep what it brought, of `length` bytes that were asked for."""

@@ -31,6 +31,12 @@ _AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
 _UTIME_OMIT = (1 << 30) - 2
 _NOW_NS = 10_000_000_000  # a request may have waited for a thread
 
+READAHEAD_BYTES = 128 << 10
+"""The kernel's window where it does not say (VM_READAHEAD_PAGES)."""
+
+ANNOUNCED_BYTES = 4 << 20
+"""Under way at a time, of all reads that were announced: a program's next read waits behind them on a narrow line."""
+
 RETRY_S = 1.0
 _ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
 _ANSWERS = frozenset((errno.ENOENT, errno.ENODATA, errno.ENOTSUP))
@@ -115,6 +121,9 @@ class Source:
         self._looks = _Looks()
         self.filesystem_type = former_type
         self.device = -1
+        self._window_bytes = READAHEAD_BYTES
+        self._announcing = threading.Lock()
+        self._announced_bytes = 0
         self._root_fd = -1
         self.root = Inode(ROOT_ID, None, _UNSEEN_ROOT)
         self.descriptors = Descriptors(self.root, descriptor_limit)
@@ -171,6 +180,7 @@ class Source:
         self.filesystem_type = filesystem_type(fd) or self.filesystem_type
         st = os.stat(fd)
         self.device = st.st_dev
+        self._window_bytes = _readahead_bytes(st.st_dev)
         self._root_fd = fd
         self.root.attributes = self._attributes(st)
         self.descriptors.reset(fd, st.st_dev)
@@ -314,13 +324,32 @@ class Source:
             with self._timed("open"):
                 self.descriptors.unpin_reader(inode, self.descriptors.open_reader(inode))
         with self.descriptors.reader(inode) as fd, self._timed("read"):
-            data = os.pread(fd, length, offset)
-            while 0 < len(data) < length:  # some network file systems answer in parts
-                more = os.pread(fd, length - len(data), offset + len(data))
-                if not more:
-                    break
-                data += more
-            return data
+            if length <= self._window_bytes:
+                return _pread(fd, offset, length)
+            with self._announced(fd, offset, length):
+                return _pread(fd, offset, length)
+
+    @contextmanager
+    def _announced(self, fd: int, offset: int, length: int) -> Iterator[None]:
+        """Have the kernel ask for all of a range together that it would ask for in one part after the other.
+
+        It has no more under way for a reader than its readahead's window, 128 KiB by default also where the source
+        takes requests of 1 MiB: over 2 ms and 200 MB/s a read of 1 MiB took 16 ms, announced 8.
+        """
+        with self._announcing:
+            is_announced = self._window_bytes > 0 and self._announced_bytes + length <= ANNOUNCED_BYTES
+            self._announced_bytes += length if is_announced else 0
+        try:
+            if is_announced:
+                with contextlib.suppress(OSError):
+                    for start in range(offset, offset + length, self._window_bytes):
+                        part = min(self._window_bytes, offset + length - start)
+                        os.posix_fadvise(fd, start, part, os.POSIX_FADV_WILLNEED)
+            yield
+        finally:
+            if is_announced:
+                with self._announcing:
+                    self._announced_bytes -= length
 
     def read_now(self, inode: Inode, offset: int, length: int, may_open: bool) -> bytearray | None:
         """The bytes, if the source has them in memory; None where one would have to wait.
@@ -592,6 +621,25 @@ def filesystem_type(fd: int) -> str:
     except (OSError, StopIteration, ValueError, IndexError):
         pass
     return ""
+
+
+def _pread(fd: int, offset: int, length: int) -> bytes:
+    data = os.pread(fd, length, offset)
+    while 0 < len(data) < length:  # some network file systems answer in parts
+        more = os.pread(fd, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _readahead_bytes(device: int) -> int:
+    """How far the kernel reads ahead on a device's file system, in bytes (sysfs-class-bdi in its documentation)."""
+    try:
+        with open(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", encoding="ascii") as file:
+            return int(file.read()) << 10
+    except (OSError, ValueError):
+        return READAHEAD_BYTES
 
 
 def _kind(entry: "os.DirEntry[str]") -> int:

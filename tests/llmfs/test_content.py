@@ -219,6 +219,31 @@ def test_reader_joins_a_prefetch_and_it_counts_as_late() -> None:
     in_world(test)
 
 
+def test_a_part_of_a_long_prefetch_is_read_beside_it() -> None:
+    """Who needs a page of a mebibyte on its way does not wait for all of it."""
+
+    async def test(world: World) -> None:
+        world.source.gate = held = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.prefetch, 0, 3 * BLOCK_BYTES)
+            await trio.testing.wait_all_tasks_blocked()
+            world.source.gate = trio.Event()
+            world.source.gate.set()
+            with trio.fail_after(5):
+                data, tier = await world.content.read(world.inode, BLOCK_BYTES, 5000, False, world.workers)  # type: ignore[arg-type]
+            assert (data, tier) == (world.source.data[BLOCK_BYTES : BLOCK_BYTES + 5000], Tier.JOINED)
+            assert not held.is_set()
+            held.set()
+        assert world.source.reads == [(0, 3 * BLOCK_BYTES), (BLOCK_BYTES, 2 * PAGE_BYTES)]
+        assert {late for _, late, _ in world.used} == {True}  # it came too late, and is in the cache now
+        assert await world.content.read(world.inode, 0, 100, False, world.workers) == (
+            world.source.data[:100],
+            Tier.CACHE,
+        )  # type: ignore[arg-type]
+
+    in_world(test)
+
+
 def test_what_a_program_uses_that_is_not_heard_of_is_used_and_leads_to_nothing() -> None:
     async def test(world: World) -> None:
         await world.prefetch(0, 2 * BLOCK_BYTES)
