@@ -24,7 +24,7 @@ import trio
 import xxhash
 
 from llmfs.block_cache import BlockCache
-from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, block_key, data_bytes
+from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, data_bytes
 from llmfs.inodes import Inode
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.rules import ORDINARY, Treatment
@@ -39,6 +39,11 @@ FLIGHT_LIMIT_BYTES = 1 << 20
 
 PREFETCH_FLIGHTS = 8
 """Pieces of one prefetch that are under way together: the other carriers want threads too."""
+
+
+def now(call: Callable[..., object], *arguments: object) -> None:
+    """What `afterwards` is where no request waits for its answer."""
+    call(*arguments)
 
 
 class Flight:
@@ -68,7 +73,7 @@ class Content:
         on_fetched: Callable[[Inode, str | None, int, int], None],
         on_used: Callable[[Inode, str, bool, int, int, bool], None],
         is_bypassed: Callable[[], bool] = lambda: False,
-        afterwards: Callable[..., None] = lambda call, *arguments: call(*arguments),
+        afterwards: Callable[..., None] = now,
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
         it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes, is_heard)` of each such block that
@@ -99,32 +104,11 @@ class Content:
             return b""
         if self._is_bypassed():
             return None
-        first, last = offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
-        parts = []
-        for index in range(first, last + 1):
-            block = self._cache.get(block_key(inode.id, inode.generation, index))
-            base = index * BLOCK_BYTES
-            part = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
-            if part is None:
-                return None
-            parts.append(part)
-        self._afterwards(self._used, inode, inode.generation, first, last, reader)
-        return parts[0] if first == last else b"".join(parts)
-
-    async def read(
-        self,
-        inode: Inode,
-        offset: int,
-        length: int,
-        is_sequential: bool,
-        workers: Workers,
-        reader: Treatment = ORDINARY,
-    ) -> tuple[bytes | bytearray, Tier]:
-        """The bytes of the range that lie within the file, and who had them. Raises OSError of the source."""
-        data = self.at_once(inode, offset, length, reader)
+        data = _from_blocks(inode, offset, stop, self._cache.get)
         if data is not None:
-            return data, Tier.CACHE
-        return await self.complete(inode, offset, length, is_sequential, workers, reader)
+            first, last = offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES
+            self._afterwards(self._used, inode, inode.generation, first, last, reader)
+        return data
 
     async def complete(
         self,
@@ -135,24 +119,20 @@ class Content:
         workers: Workers,
         reader: Treatment = ORDINARY,
     ) -> tuple[bytes | bytearray, Tier]:
-        """As `read`, of a range that is not all there at once."""
+        """The bytes of a range that is not all there `at_once`, and who had them. Raises OSError of the source."""
         stop = min(offset + length, inode.attributes.size)
         if self._is_bypassed():
             return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
         return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
 
     async def read_bypassing(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
-        """As `read`, and the cache is left as it was: what it has is served, what it lacks is not kept."""
+        """The bytes of the range, and the cache is left as it was: what it has is served, what it lacks is not kept.
+
+        Raises OSError of the source.
+        """
         stop = min(offset + length, inode.attributes.size)
-        parts = []
-        for index in range(offset // BLOCK_BYTES, -(-stop // BLOCK_BYTES)):
-            base = index * BLOCK_BYTES
-            block = self._cache.look(block_key(inode.id, inode.generation, index))
-            piece = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
-            if piece is None:
-                return await self._read_past_cache(inode, offset, stop - offset, workers)
-            parts.append(piece)
-        return b"".join(parts)
+        data = _from_blocks(inode, offset, stop, self._cache.look)
+        return data if data is not None else await self._read_past_cache(inode, offset, stop - offset, workers)
 
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
         """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
@@ -195,10 +175,9 @@ class Content:
         return True
 
     def at_hand(self, inode: Inode, offset: int, length: int) -> bytes | None:
-        """The bytes of a range within a block that lie in the file, if the cache has them all."""
-        index, stop = offset // BLOCK_BYTES, min(offset + length, inode.size)
-        block = self._cache.look(block_key(inode.id, inode.generation, index)) if offset < stop else None
-        return block.cut(offset - index * BLOCK_BYTES, stop - index * BLOCK_BYTES) if block is not None else None
+        """The bytes of a range that lie in the file, if the cache has them all."""
+        stop = min(offset + length, inode.size)
+        return _from_blocks(inode, offset, stop, self._cache.look) if offset < stop else None
 
     def changed(self, inode: Inode) -> None:
         """Our own change of the file's content begins or ends: what was cached or is in flight is out of reach."""
@@ -256,11 +235,12 @@ class Content:
         ]
         generation = inode.generation
         for flight in launched[1:]:
-            self._nursery.start_soon(self._fly, inode, generation, flight, workers)
+            self._nursery.start_soon(self._fly, inode, generation, flight, workers, self._afterwards)
         for flight in parts_of_long[0 if launched else 1 :]:
             self._nursery.start_soon(self._bring, inode, flight, workers)
         if launched:
-            await self._fly(inode, generation, launched[0], workers)  # the usual one needs no task of its own
+            # The usual one needs no task of its own.
+            await self._fly(inode, generation, launched[0], workers, self._afterwards)
         elif parts_of_long:
             await self._bring(inode, parts_of_long[0], workers)
         flights = (*joined, *parts_of_long, *launched)
@@ -353,16 +333,16 @@ class Content:
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
-    async def _fly(self, inode: Inode, generation: int, flight: Flight, workers: Workers) -> None:
+    async def _fly(
+        self, inode: Inode, generation: int, flight: Flight, workers: Workers, then: Callable[..., None] = now
+    ) -> None:
+        """Bring a flight's data and keep it, which `then` calls: whoever waits for the data has it before."""
         try:
             length = await self._bring(inode, flight, workers)
         except BaseException:
             self._retire(inode.id, generation, flight)
             raise
-        if flight.generator is None:
-            self._afterwards(self._arrived, inode, generation, flight, length)  # who asked is answered first
-        else:
-            self._arrived(inode, generation, flight, length)
+        then(self._arrived, inode, generation, flight, length)
 
     async def _bring(self, inode: Inode, flight: Flight, workers: Workers) -> int:
         """Have the flight's data, or its error. Returns the bytes that were asked for."""
@@ -417,6 +397,19 @@ class Content:
         flights.remove(flight)
         if not flights:
             del self._flights[inode_id, generation]
+
+
+def _from_blocks(inode: Inode, offset: int, stop: int, find: Callable[[bytes], Block | None]) -> bytes | None:
+    """The byte range of the file from its blocks, where `find` has all of it."""
+    parts: list[bytes] = []
+    for index in range(offset // BLOCK_BYTES, -(-stop // BLOCK_BYTES)):
+        base = index * BLOCK_BYTES
+        block = find(block_key(inode.id, inode.generation, index))
+        part = block.cut(max(offset - base, 0), min(stop - base, BLOCK_BYTES)) if block is not None else None
+        if part is None:
+            return None
+        parts.append(part)
+    return b"".join(parts)  # of one part, which is the usual case, that part
 
 
 def _not_on(flights: Sequence[Flight], first: int, stop: int) -> list[tuple[int, int]]:

@@ -38,8 +38,7 @@ class Handle:
 
     @property
     def generator(self) -> str | None:
-        """What `Metadata` is told of who asks."""
-        return None if self.stream else UNCOUNTED
+        return _generator(self.stream)
 
 
 class Asked(NamedTuple):
@@ -51,5 +50,9 @@ class Asked(NamedTuple):
 
     @property
     def generator(self) -> str | None:
-        """What `Metadata` is told of who asks."""
-        return None if self.stream else UNCOUNTED
+        return _generator(self.stream)
+
+
+def _generator(stream: int) -> str | None:
+    """What `Metadata` is told of who asks."""
+    return None if stream else UNCOUNTED

@@ -29,7 +29,7 @@ from llmfs.identity import Caller
 from llmfs.inodes import FOREIGN, Inode
 from llmfs.kernel import KernelCache
 from llmfs.local_rules import LocalRules
-from llmfs.metadata import UNCOUNTED, Metadata
+from llmfs.metadata import Metadata
 from llmfs.metrics import TIERED_OPERATIONS, Metrics
 from llmfs.patience import Patience
 from llmfs.policy.rules import Tally, Treatment
@@ -185,7 +185,7 @@ class Operations(pyfuse3.Operations):
     def _looked_up(
         self, directory: Inode, name: bytes, inode: Inode | None, tier: Tier, asked: Asked
     ) -> EntryAttributes:
-        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
+        self._tier = _counting(tier, asked.treatment)
         name_time_s = self._metadata.name_time_to_live_s(directory, name)
         if inode is None:
             self._afterwards(self._was_absent, directory, name, tier, asked)
@@ -234,7 +234,7 @@ class Operations(pyfuse3.Operations):
         return self._stated(node, tier, asked)
 
     def _stated(self, node: Inode, tier: Tier, asked: Asked) -> EntryAttributes:
-        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
+        self._tier = _counting(tier, asked.treatment)
         self._afterwards(self._was_stated, node, tier, asked)
         return self._attributes(node)
 
@@ -303,7 +303,7 @@ class Operations(pyfuse3.Operations):
         if asked.stream:
             path = self._recorder.path_of(node)
             self._recorder.record(Op.READLINK, tier, path, asked.stream, asked.started_s)
-        self._tier = Tier.NONE if asked.treatment.is_bypassing else tier
+        self._tier = _counting(tier, asked.treatment)
         return target
 
     @answers("access")
@@ -430,7 +430,7 @@ class Operations(pyfuse3.Operations):
         # Pages that the kernel holds are good exactly when they are of the generation that we would serve.
         keeps_cache = node.kernel_generation in (0, node.generation)
         node.kernel_generation = node.generation
-        self._tier = Tier.NONE if handle.treatment.is_bypassing else tier
+        self._tier = _counting(tier, handle.treatment)
         self._afterwards(self._was_opened, handle, tier, started_s)
         return FileInfo(fh=self._handle(handle), keep_cache=keeps_cache)
 
@@ -626,19 +626,17 @@ class Operations(pyfuse3.Operations):
         started_s = time.perf_counter()
         handle = self._handles[fh]
         directory = handle.inode
-        is_counted = not handle.treatment.is_bypassing
-        tier = Tier.CACHE if is_counted else Tier.NONE  # the handle has the listing
+        tier = Tier.CACHE  # the handle has the listing
         if start_id == 0 or handle.listing is None:
-            handle.listing, found_in = await self._metadata.listing(directory, self._demand, handle.generator)
-            tier = found_in if is_counted else tier
-            self._afterwards(self._was_listed, handle, found_in, started_s)
+            handle.listing, tier = await self._metadata.listing(directory, self._demand, handle.generator)
+            self._afterwards(self._was_listed, handle, tier, started_s)
         names = handle.listing.names
         position = start_id
         above = directory.place[0] if directory.place else directory
         for name, inode in ((b".", directory), (b"..", above))[position:]:
             position += 1
             if not pyfuse3.readdir_reply(token, name, self._attributes(inode), position):
-                self._tier = tier
+                self._tier = _counting(tier, handle.treatment)
                 return
         is_current = self._metadata.is_current(directory, handle.listing)
         name_time_s = self._metadata.time_to_live_s(directory) if is_current else 0.0
@@ -647,8 +645,7 @@ class Operations(pyfuse3.Operations):
             position += 1
             child = self._metadata.listed(directory, listed, is_current, handle.generator)
             if child is None:
-                child, found_in = await self._metadata.lookup(directory, listed.name, self._demand, handle.generator)
-                tier = found_in if is_counted else tier
+                child, tier = await self._metadata.lookup(directory, listed.name, self._demand, handle.generator)
                 if child is None:
                     continue  # it went since we listed
             await self._pusher.settle_past(child)
@@ -658,7 +655,7 @@ class Operations(pyfuse3.Operations):
             if not pyfuse3.readdir_reply(token, listed.name, entry, position):
                 break
             self._metadata.inodes.reference(child)
-        self._tier = tier
+        self._tier = _counting(tier, handle.treatment)
 
     def _was_listed(self, handle: Handle, tier: Tier, started_s: float) -> None:
         directory = handle.inode
@@ -692,7 +689,7 @@ class Operations(pyfuse3.Operations):
             return b"%d" % await self._cached_bytes(node)
         if name == HITS_XATTR:
             return b"%d" % node.hits
-        return await self._xattrs.get(node, name, _caller(ctx), None if self._stream(ctx, node) else UNCOUNTED)
+        return await self._xattrs.get(node, name, _caller(ctx), self._asked(ctx, node).generator)
 
     @answers("listxattr")
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -806,6 +803,11 @@ class Operations(pyfuse3.Operations):
         entry.st_mtime_ns = known.mtime_ns
         entry.st_ctime_ns = known.ctime_ns
         return entry
+
+
+def _counting(tier: Tier, treatment: Treatment) -> Tier:
+    """The tier that an answer's time counts for: none where it bypasses the cache."""
+    return Tier.NONE if treatment.is_bypassing else tier
 
 
 def _is_for_writing(flags: int) -> bool:

@@ -106,9 +106,16 @@ class World:
         self.used.append((generator, late, size))
         self.heard.append(is_heard)
 
-    async def read(self, offset: int, length: int, is_sequential: bool = False) -> tuple[bytes, Tier]:
-        data, tier = await self.content.read(self.inode, offset, length, is_sequential, self.workers)  # type: ignore[arg-type]
-        return bytes(data), tier
+    async def read(
+        self, offset: int, length: int, is_sequential: bool = False, reader: Treatment = ORDINARY
+    ) -> tuple[bytes, Tier]:
+        """As a request does it."""
+        data = self.content.at_once(self.inode, offset, length, reader)
+        if data is not None:
+            return data, Tier.CACHE
+        wanted = (self.inode, offset, length, is_sequential, self.workers, reader)
+        found, tier = await self.content.complete(*wanted)  # type: ignore[arg-type]
+        return bytes(found), tier
 
     async def prefetch(self, offset: int, length: int) -> int:
         return await self.content.prefetch(self.inode, offset, length, "guess", self.workers)  # type: ignore[arg-type]
@@ -230,16 +237,13 @@ def test_a_part_of_a_long_prefetch_is_read_beside_it() -> None:
             world.source.gate = trio.Event()
             world.source.gate.set()
             with trio.fail_after(5):
-                data, tier = await world.content.read(world.inode, BLOCK_BYTES, 5000, False, world.workers)  # type: ignore[arg-type]
+                data, tier = await world.read(BLOCK_BYTES, 5000)
             assert (data, tier) == (world.source.data[BLOCK_BYTES : BLOCK_BYTES + 5000], Tier.JOINED)
             assert not held.is_set()
             held.set()
         assert world.source.reads == [(0, 3 * BLOCK_BYTES), (BLOCK_BYTES, 2 * PAGE_BYTES)]
         assert {late for _, late, _ in world.used} == {True}  # it came too late, and is in the cache now
-        assert await world.content.read(world.inode, 0, 100, False, world.workers) == (
-            world.source.data[:100],
-            Tier.CACHE,
-        )  # type: ignore[arg-type]
+        assert await world.read(0, 100) == (world.source.data[:100], Tier.CACHE)
 
     in_world(test)
 
@@ -248,7 +252,7 @@ def test_what_a_program_uses_that_is_not_heard_of_is_used_and_leads_to_nothing()
     async def test(world: World) -> None:
         await world.prefetch(0, 2 * BLOCK_BYTES)
         for index, reader in enumerate((Treatment(is_prefetched=False), ORDINARY)):
-            await world.content.read(world.inode, index * BLOCK_BYTES, 100, False, world.workers, reader)  # type: ignore[arg-type]
+            await world.read(index * BLOCK_BYTES, 100, reader=reader)
         assert len(world.used) == 2 and world.heard == [False, True]
 
     in_world(test)
