@@ -9,13 +9,14 @@ without it the mount is what it was before there was a controller.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from llmfs.config import Control
+from llmfs.counter import Count
 from llmfs.metrics import NAMES, Metrics
 from llmfs.pressure import PRESSED_PERCENT, Contention, own_files, some_percent
 from predictor.control import network
@@ -125,10 +126,10 @@ def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> 
     return Reading(
         time_s=now_s,
         stall_s=sum(metrics.stall_seconds().values()),
-        reads=sum(int(counter._value.get()) for counter in metrics.reads.values()),
-        hits=int(metrics.reads[Tier.CACHE]._value.get()),
+        reads=_sum(metrics.reads),
+        hits=int(metrics.reads[Tier.CACHE].value),
         ahead_bytes=_sum(metrics.prefetch_issued_bytes),
-        demand_bytes=int(metrics.demand_fetched_bytes._value.get()),
+        demand_bytes=int(metrics.demand_fetched_bytes.value),
         used_bytes=_sum(metrics.prefetch_in_time_bytes) + _sum(metrics.prefetch_late_bytes),
         wasted_bytes=_sum(metrics.prefetch_unused_bytes),
         calls=(sum(each.count for each in names), data.count),
@@ -140,5 +141,5 @@ def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> 
     )
 
 
-def _sum(counters: dict[str, Any]) -> int:
-    return sum(int(counter._value.get()) for counter in counters.values())
+def _sum(counters: Mapping[Any, Count]) -> int:
+    return sum(int(count.value) for count in counters.values())

@@ -8,8 +8,6 @@ the way of every request. This one takes 0.4 us: a bisection and two additions, 
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from typing import Any
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -19,22 +17,34 @@ from prometheus_client.utils import floatToGoString
 class Series:
     """The observations of one combination of label values."""
 
-    __slots__ = ("_lock", "bounds", "counts", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
-    def __init__(self, bounds: Sequence[float], lock: Any) -> None:
+    def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
-        self._lock = lock
 
     def observe(self, value: float) -> None:
-        with self._lock:
-            self.counts[bisect_left(self.bounds, value)] += 1
-            self.sum += value
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
 
     @property
     def count(self) -> int:
         return sum(self.counts)
+
+
+class _SharedSeries(Series):
+    """One that several threads add to."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        super().__init__(bounds)
+        self._lock = threading.Lock()
+
+    def observe(self, value: float) -> None:
+        with self._lock:
+            super().observe(value)
 
 
 class Histogram(Collector):
@@ -56,7 +66,8 @@ class Histogram(Collector):
         self._name = name
         self._documentation = documentation
         self._labels = labels
-        self._series = {value: Series(buckets, threading.Lock() if is_shared else nullcontext()) for value in values}
+        kind = _SharedSeries if is_shared else Series
+        self._series = {value: kind(buckets) for value in values}
         registry.register(self)
 
     def __getitem__(self, values: tuple[str, ...]) -> Series:

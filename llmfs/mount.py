@@ -20,7 +20,7 @@ from typing import Any
 import pyfuse3
 import trio
 
-from llmfs import __version__, service
+from llmfs import __version__, kernel_readahead, mounts, service
 from llmfs.activity import PLANS_LOOKED_AT, activity
 from llmfs.block_cache import TABLE as BLOCKS
 from llmfs.block_cache import BlockCache
@@ -403,8 +403,14 @@ class Mount:
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
         """Say that we are ready once the kernel's first request can be answered."""
-        await trio.lowlevel.checkpoint()
+        await trio.to_thread.run_sync(self._widen_readahead)
         on_ready()
+
+    def _widen_readahead(self) -> None:
+        with contextlib.suppress(LlmfsError):  # no mount table: it stays as it is
+            mount = mounts.at(os.fspath(self._config.mountpoint))
+            if mount is not None:
+                kernel_readahead.widen(kernel_readahead.window_of(mount.connection))
 
     async def _stop_on_signal(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -541,7 +547,7 @@ class Mount:
                 "used_bytes": self.blocks.used_bytes,
                 "limit_bytes": self._config.cache_size_bytes,
                 "blocks": len(self.blocks),
-                "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
+                "evictions": sum(int(each.value) for each in self.metrics.evictions.values()),
             },
             "control": self._steering.described() if self._steering is not None else {},
             "pinned": self._pins.described(),
@@ -773,7 +779,3 @@ def _raise_descriptor_limit() -> int:
 def _escaped(text: str) -> str:
     """A value of a mount option: commas and backslashes would end it."""
     return text.replace("\\", "\\\\").replace(",", "\\,")
-
-
-def _value(counter: Any) -> float:
-    return float(counter._value.get())

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from llmfs.counter import Count
 from llmfs.metrics import SOURCE_OPERATIONS, TIERS, Metrics, read_share
 from predictor.events import Tier
 
@@ -85,11 +86,9 @@ def _waiting(metrics: Metrics) -> dict[str, float]:
     A hit counts for one call on the source at the mean since the mount, as instance:llmfs_hits_saved_seconds:rate5m has
     it (examples/prometheus/rules.yml); of prefetching, at the mean of its time, which may be more.
     """
-    by_prefetching_s = sum(
-        counter._value.get() for counters in metrics.stall_saved.values() for counter in counters.values()
-    )
+    by_prefetching_s = sum(count.value for counts in metrics.stall_saved.values() for count in counts.values())
     by_hits_s = sum(
-        hits[Tier.CACHE]._value.get() * calls.sum / calls.count
+        hits[Tier.CACHE].value * calls.sum / calls.count
         for hits, calls in ((metrics.reads, metrics.source["read"]), (metrics.metadata, metrics.source["lookup"]))
         if calls.count
     )
@@ -123,9 +122,9 @@ def _by_model(metrics: Metrics) -> dict[str, dict[str, int]]:
     }
 
 
-def _sum(counters: Mapping[Any, Any]) -> int:
+def _sum(counters: Mapping[Any, Count]) -> int:
     return sum(_count(counter) for counter in counters.values())
 
 
-def _count(counter: Any) -> int:
-    return int(counter._value.get())
+def _count(count: Count) -> int:
+    return int(count.value)

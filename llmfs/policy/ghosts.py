@@ -7,13 +7,15 @@ live cache takes over the rule of the ghost that leads by more than a margin.
 
 What this promises:
 
-- Cost and memory do not grow with the cache: a ghost has at most `GHOST_BLOCKS` blocks. When the cache outgrows them,
-  the sample is halved. Small caches are simulated whole.
+- Cost and memory do not grow with the cache: a ghost has at most `GHOST_BLOCKS` blocks. The sample is as thin from the
+  beginning as a full cache of whole blocks needs it, for until it is full all rules hit alike, and is halved when the
+  cache has more blocks than that. Small caches are simulated whole.
 - No randomness: the sample is the keys' hash.
 """
 
 from collections import OrderedDict
 
+from llmfs.blocks import BLOCK_BYTES
 from llmfs.policy.reuse import ReuseTable, cell_of
 from llmfs.policy.segments import Resident, Rule, Segments
 
@@ -74,10 +76,10 @@ class Ghosts:
     def __init__(self, capacity_bytes: int, rules: tuple[Rule, ...], table: ReuseTable) -> None:
         self.rule = rules[0]
         self._capacity_bytes = capacity_bytes
-        self._shift = 0
-        self._mask = 0
+        self._shift = (max(0, capacity_bytes - 1) // (GHOST_BLOCKS * BLOCK_BYTES)).bit_length()
+        self._mask = (1 << self._shift) - 1
         self._table = table
-        self._ghosts = [Ghost(capacity_bytes, rule, table) for rule in rules]
+        self._ghosts = [Ghost(capacity_bytes >> self._shift, rule, table) for rule in rules]
         self._leader = self._ghosts[0]
         self._lru = next((ghost for ghost in self._ghosts if ghost.segments.rule is LRU), None)
         self._known: OrderedDict[bytes, tuple[Resident, int]] = OrderedDict()  # by key: what is known, the key's hash

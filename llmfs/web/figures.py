@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
+from prometheus_client import Gauge
 
 from llmfs.activity import PLANS_LOOKED_AT
 from llmfs.decisions import Decision
@@ -75,9 +76,9 @@ def health(status: Mapping[str, Any], metrics: Metrics) -> list[dict[str, Any]]:
     state, cache = str(status["predictor_state"]), status["cache"]
     stuck = int(_value(metrics.source_stuck))
     errors = int(status["source_calls"]["errors"])
-    corrupt = int(_value(metrics.corrupt_blocks))
-    dropped = int(_value(metrics.accesses_dropped))
-    faults = {part: int(_value(counter)) for part, counter in metrics.faults.items() if _value(counter)}
+    corrupt = int(metrics.corrupt_blocks.value)
+    dropped = int(metrics.accesses_dropped.value)
+    faults = {part: int(count.value) for part, count in metrics.faults.items() if count.value}
     is_up = {part: bool(_value(gauge)) for part, gauge in metrics.cache_up.items()}
     told = [
         (state != "down", f"predictor: {state}"),
@@ -98,6 +99,6 @@ def health(status: Mapping[str, Any], metrics: Metrics) -> list[dict[str, Any]]:
     return [{"is_good": is_good, "text": text} for is_good, text in told]
 
 
-def _value(metric: Any) -> float:
-    """A counter's or gauge's value, gauges with functions included."""
-    return float(next(iter(metric.collect())).samples[0].value)
+def _value(gauge: Gauge) -> float:
+    """A gauge's value, that of its function where it has one."""
+    return float(next(iter(gauge.collect())).samples[0].value)

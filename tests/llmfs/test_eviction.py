@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmfs.blocks import BLOCK_BYTES
 from llmfs.policy.eviction import AHEAD_SHARE, Eviction
 from llmfs.policy.ghosts import FIXED_RULES, GHOST_BLOCKS, LRU, MEMORY_BLOCKS, RULES, Ghosts
 from llmfs.policy.history import SLOTS_LEAST, SLOTS_PER_BLOCK, History, Past
@@ -223,6 +224,16 @@ def test_ghosts_stay_small_when_the_cache_grows() -> None:
         digest = random.getrandbits(64)
         ghosts.see(key(digest), digest, 1, now, blocks=100_000)
     assert all(len(ghost.segments) <= 2 * GHOST_BLOCKS for ghost in ghosts._ghosts)
+
+
+def test_ghosts_of_a_large_cache_see_a_sample_from_the_beginning() -> None:
+    ghosts = Ghosts(40 * GHOST_BLOCKS * BLOCK_BYTES, RULES, ReuseTable())
+    random = Random(5)
+    for now in range(1, 6401):
+        digest = random.getrandbits(64)
+        ghosts.see(key(digest), digest, BLOCK_BYTES, now, blocks=now)
+    assert {len(ghost.segments) for ghost in ghosts._ghosts} == {len(ghosts._known)}
+    assert 50 < len(ghosts._known) < 200
 
 
 def test_ghosts_know_blocks_that_come_in_pieces_by_their_size_now() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bench.slowdir import SlowDir
+from llmfs import kernel_readahead
 from llmfs.cache_dir import FORMAT
 from tests.mount.conftest import Mounted, World, drop_pages, eventually, is_alive
 
@@ -58,6 +59,13 @@ def read_all(root: Path) -> dict[str, bytes]:
 @pytest.fixture
 def files(world: World) -> dict[str, bytes]:
     return make_tree(world.backing)
+
+
+def test_kernel_reads_further_ahead_where_it_may_be_told_to(world: World) -> None:
+    m = world.mount()
+    window = kernel_readahead.window_of(os.minor(os.stat(m / ".").st_dev))
+    wanted_kb = kernel_readahead.WINDOW_KB if os.access(window, os.W_OK) else kernel_readahead.DEFAULT_KB
+    assert int(window.read_text()) == wanted_kb
 
 
 def test_remounted_unchanged_tree_is_revalidated_and_not_read_again(world: World, files: dict[str, bytes]) -> None:

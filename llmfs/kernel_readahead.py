@@ -1,0 +1,34 @@
+"""How far the kernel reads ahead of a program on our mount, and so how much it asks for at a time: 128 KiB by default.
+
+What a request costs us hardly depends on what it asks for, so a larger window is less work for the same bytes: over
+2 ms and 200 MB/s a file of 96 MiB read from start to end, cold, took 1.1 s with 128 KiB, 0.7 s with 256, and 0.9 s with
+512, which is too much to wait for at a time; cached, 0.68, 0.61 and 0.52 s. The window is also what a page fault in a
+mapped file brings: an import of torch asked for 1% more bytes with 256 KiB, and for 11% more with 512.
+
+Only root can widen it: FUSE_INIT can only narrow it, and the file in sysfs is root's (sysfs-class-bdi in the kernel's
+documentation). Where it cannot be written all is as it was.
+"""
+
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+DEFAULT_KB = 128
+"""VM_READAHEAD_PAGES. Another value somebody wanted: it stays."""
+
+WINDOW_KB = 256
+
+
+def window_of(device: int) -> Path:
+    """The file that says how far, by a FUSE mount's minor device number; its major one is 0."""
+    return Path(f"/sys/class/bdi/0:{device}/read_ahead_kb")
+
+
+def widen(window: Path) -> None:
+    """Have the kernel read ahead as far as is good for us, where nobody has wanted anything else."""
+    try:
+        if int(window.read_text(encoding="ascii")) == DEFAULT_KB:
+            window.write_text(str(WINDOW_KB), encoding="ascii")
+    except (OSError, ValueError) as error:
+        log.debug("the kernel's readahead stays as it is: %s", error)
