@@ -728,8 +728,12 @@ class Mount:
         self.prefetcher.take_plan(items)
 
     def _take_scores(self, scores: list[tuple[bytes, float]]) -> None:
+        directories: dict[bytes, Inode | None] = {}  # many are of a few, and a path is long
         for path, score in scores:
-            inode = self._find(path)
+            above, _, name = path.rpartition(b"/")
+            if above not in directories:
+                directories[above] = self._find(above) if above else self.metadata.root
+            inode = self._child(directories[above], name)
             if inode is not None:
                 if (score < 0) != ((self._scores.get(inode.id) or 0.0) < 0):
                     self._done_with(inode, score < 0)
@@ -748,11 +752,13 @@ class Mount:
         """The inode of a path, if it is in memory."""
         inode: Inode | None = self.metadata.root
         for name in path.split(b"/"):
-            if inode is None or inode.children is None:
-                return None
-            entry = inode.children.get(name)
-            inode = self.metadata.inodes.get(entry.inode_id) if entry is not None else None
+            inode = self._child(inode, name)
         return inode
+
+    def _child(self, directory: Inode | None, name: bytes) -> Inode | None:
+        """The inode of a name, if both it and the directory are in memory."""
+        entry = directory.children.get(name) if directory is not None and directory.children is not None else None
+        return self.metadata.inodes.get(entry.inode_id) if entry is not None else None
 
     def _score(self, key: bytes) -> float:
         return self._scores.get(key_inode_id(key)) or 0.0
