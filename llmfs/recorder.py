@@ -209,10 +209,13 @@ class Recorder:
     async def run(self) -> None:
         """Hand on what is recorded, a few milliseconds after it was. Runs until cancelled."""
         while True:
-            await self._wake.wait()
+            if not self._records:
+                self._wake = trio.Event()
+                await self._wake.wait()
             await trio.sleep(FLUSH_S)
-            self._wake = trio.Event()
-            self.flush()
+            while self._records:  # while something comes all the time nobody has to wake us
+                self.flush()
+                await trio.sleep(FLUSH_S)
 
 
 def _process_of(pid: int) -> tuple[int, str]:

@@ -122,17 +122,25 @@ def test_names_of_frames_that_found_the_queue_full_are_told_later(monkeypatch: p
     pipe = _Pipe()
     monkeypatch.setattr("llmfs.recorder.BATCH_RECORDS", 10)
 
-    lost = 20
-    heard = QUEUE_FRAMES + 1  # the queue, and the frame that its reader was waiting for
+    names = 10 * (2 * QUEUE_FRAMES)
+    dropped: list[int] = []
     _converse(
         pipe,
-        lambda: pipe.use(0, 10 * (heard + lost)),  # in one go: nobody takes from the queue meanwhile
+        lambda: pipe.use(0, names),  # in one go: nobody takes from socket and queue meanwhile
+        lambda: dropped.append(pipe.dropped),
         lambda: pipe.use(0, 1),
-        lambda: pipe.use(10 * heard, 10 * (heard + lost)),
+        *[lambda first=first: pipe.use(first, first + 1000) for first in range(0, names, 1000)],
     )
+    assert 0 < dropped[0] < names - 10 * QUEUE_FRAMES
+    assert pipe.dropped <= dropped[0] + 10 * (dropped[0] // SLICE + 1)  # frames that carry names alone, to catch up
     assert pipe.engine.counters["unknown"] == 0
-    assert pipe.dropped == 10 * lost
-    assert pipe.engine.counters["events"] == 10 * (heard + lost) + 1
+
+
+def test_frame_that_the_socket_takes_in_part_arrives_whole_and_before_the_next() -> None:
+    pipe = _Pipe()
+    _converse(pipe, lambda: pipe.use(0, 3000))  # the buffer is smaller than what is told in one go
+    assert pipe.engine.counters["events"] == 3000 and pipe.dropped == 0
+    assert pipe.engine.counters["unknown"] == 0
 
 
 def test_names_of_batches_that_are_skipped_are_told_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
