@@ -578,7 +578,7 @@ class Operations(pyfuse3.Operations):
             return len(buf), end
 
     def _flush_at_once(self, fh: int) -> _Waits | None:
-        if self._source.tells_errors_at_once:
+        if self._is_read_only or self._source.tells_errors_at_once:
             raise FUSEError(errno.ENOSYS)  # nothing to learn from a close: the kernel does not ask again
         return WAIT if self._handles[fh].is_dirty else None
 

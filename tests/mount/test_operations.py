@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.mount.conftest import Mounted, World, a_world, eventually
+from tests.mount.test_metrics import value
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 AT_FDCWD = -100
@@ -594,6 +595,15 @@ def test_read_only_mount_refuses_all_changes_and_reads(world: World) -> None:
     ):  # fmt: skip
         assert errno_of(call, *args) == errno.EROFS, (call, args)
     assert sorted(os.listdir(world.backing)) == ["d", "f"]
+
+
+def test_kernel_does_not_ask_at_each_close_of_a_read_only_mount(world: World) -> None:
+    (world.backing / "f").write_bytes(b"x")
+    m = world.mount("--read-only", "--metrics-port", "0", source=world.slow_source())
+    for _ in range(10):
+        assert (m / "f").read_bytes() == b"x"
+    assert value(m, "llmfs_request_duration_seconds_count", operation="flush", tier="none") <= 1
+    assert value(m, "llmfs_request_duration_seconds_count", operation="open", tier="cache") >= 9
 
 
 @needs_root
