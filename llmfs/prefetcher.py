@@ -175,7 +175,7 @@ class Prefetcher:
                 await self._idle.park()
                 continue
             if self._is_ready(job, self._planning.lead_s(job.due, now_s)):  # another's look brought it
-                self._planning.done()
+                self._planning.done(job)
                 await trio.lowlevel.checkpoint()
                 continue
             if self._planning.has_more(now_s):
@@ -190,7 +190,7 @@ class Prefetcher:
                 self._on_fault()
                 self._on_dropped(Drop.FAILED, 1)
             finally:
-                self._planning.done()
+                self._planning.done(job)
 
     async def _fetch(self, job: Job[Inode]) -> None:
         inode: Inode | None = job.place

@@ -642,7 +642,7 @@ class Simulation:
 
     def _carry(self, job: Job[Node]) -> Steps:
         yield from self._fetch(job)
-        self.planning.done()
+        self.planning.done(job)
         self._carriers += 1
         self._hand_out()
 

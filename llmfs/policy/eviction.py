@@ -25,7 +25,7 @@ import xxhash
 from llmfs.policy.ghosts import RULES, Ghosts
 from llmfs.policy.history import History, Past
 from llmfs.policy.reuse import ReuseTable, cell_of
-from llmfs.policy.segments import Resident, Rule, Score, Segments
+from llmfs.policy.segments import NOMINEES, Resident, Rule, Score, Segments
 
 __all__ = ["AHEAD_SHARE", "Eviction", "Resident", "Score"]
 
@@ -35,6 +35,10 @@ that proves right, and a quarter otherwise."""
 
 AHEAD_TURNS = 2
 """A prefetch that was not used for so many requests a resident block has missed its time, whatever the share says."""
+
+EXPECTED_SCORE = 0.75
+"""A prefetch of such a score has not missed its time yet: the predictor knows that it is to come, as of a file of a
+data set that was not read in this epoch. It waits as long again."""
 
 AGING_TURNS = 10
 """Uses are halved each time that so many requests a resident block have passed (W-TinyLFU's sample) and 1000 more: a
@@ -174,7 +178,7 @@ class Eviction:
             was_ahead = False
             if self._done:
                 key, resident = self._done.popitem(last=False)
-            elif was_ahead := self._is_ahead_due():
+            elif was_ahead := self._is_ahead_due(score):
                 key, resident = self._ahead.popitem(last=False)
                 self._ahead_bytes -= resident.size_bytes
             elif len(self._segments):
@@ -194,14 +198,21 @@ class Eviction:
     def _remember(self, key: bytes, resident: Resident) -> None:
         self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
 
-    def _is_ahead_due(self) -> bool:
-        """Whether the oldest of what was fetched ahead goes next."""
+    def _is_ahead_due(self, score: Score | None) -> bool:
+        """Whether the oldest of what was fetched ahead goes next. What is expected still is not the oldest any more."""
         if not self._ahead or not len(self._segments):
             return bool(self._ahead)
         if self._ahead_bytes > AHEAD_SHARE * self._capacity_bytes:
             return True
-        oldest = next(iter(self._ahead.values()))
-        return self._now - oldest.used_at > AHEAD_TURNS * len(self)
+        for _ in range(NOMINEES):
+            key, oldest = next(iter(self._ahead.items()))
+            if self._now - oldest.used_at <= AHEAD_TURNS * len(self):
+                return False
+            if score is None or score(key) < EXPECTED_SCORE:
+                return True
+            oldest.used_at = self._now
+            self._ahead.move_to_end(key)
+        return False
 
     def _enter(self, key: bytes, resident: Resident) -> None:
         """The first use of a block since it came."""

@@ -34,6 +34,9 @@ UNUSED_SHARE_PROVEN = 0.5
 
 GOOD_ACCURACY = 0.95
 
+CARRIED_JOBS = 64
+"""Over so many wishes for data it is known how much one brings."""
+
 JUDGED_BYTES = 8 << 20
 """Prefetched bytes over which accuracy is judged."""
 
@@ -116,6 +119,8 @@ class Planning(Generic[Place]):
         self.unused_bytes = 0
         self.arm = ARMS[SAFE]
         self.running = 0
+        self._running_data = 0
+        self._carried = [0, 0]  # wishes for data that were carried out, and the bytes that came, of late
 
     def __len__(self) -> int:
         return len(self._names) + len(self._data)
@@ -192,6 +197,7 @@ class Planning(Generic[Place]):
             self._no_longer_waits(job)
             if now_s - job.queued_s <= PATIENCE_S:
                 self.running += 1
+                self._running_data += job.want is Want.DATA
                 return job
             self._on_dropped(Drop.LATE, 1)
         return None
@@ -236,9 +242,14 @@ class Planning(Generic[Place]):
             self._pace = max((self.accesses - accesses) / (now_s - taken_s), self._pace / 2)
             self._paced = self.accesses, now_s
 
-    def done(self) -> None:
+    def done(self, job: Job[Place]) -> None:
         """A wish that was popped has been carried out, or could not be."""
         self.running -= 1
+        if job.want is Want.DATA:
+            self._running_data -= 1
+            self._carried[0] += 1
+            if self._carried[0] > CARRIED_JOBS:
+                self._carried = [value // 2 for value in self._carried]
 
     @property
     def has_room(self) -> bool:
@@ -246,11 +257,14 @@ class Planning(Generic[Place]):
         used, wasted = self._judged
         is_proven = used + wasted > JUDGED_BYTES // 4 and used >= GOOD_ACCURACY * (used + wasted)
         share = UNUSED_SHARE_PROVEN if is_proven else UNUSED_SHARE
-        return self.unused_bytes <= min(share * self._cache_bytes(), self.arm.ahead_bytes)
+        jobs, came_bytes = self._carried
+        coming_bytes = self._running_data * came_bytes / max(1, jobs)
+        return self.unused_bytes + coming_bytes <= min(share * self._cache_bytes(), self.arm.ahead_bytes)
 
     def fetched(self, size_bytes: int) -> None:
         """So many bytes now lie in the cache ahead of their use."""
         self.unused_bytes += size_bytes
+        self._carried[1] += size_bytes
 
     def used(self, size_bytes: int) -> None:
         """A program used bytes that were fetched ahead."""

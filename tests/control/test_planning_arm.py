@@ -21,7 +21,7 @@ def test_no_more_are_handed_out_than_may_run_at_once() -> None:
         planning.push(0, _job(str(number), 1.0))
     assert planning.pop(0.0) and planning.pop(0.0)
     assert planning.pop(0.0) is None
-    planning.done()
+    planning.done(job)
     assert planning.pop(0.0) is not None and planning.running == 2
 
 
