@@ -19,7 +19,8 @@ def test_no_more_are_handed_out_than_may_run_at_once() -> None:
     planning = _planning(Arm("two", 0.0, 2, 1 << 40))
     for number in range(4):
         planning.push(0, _job(str(number), 1.0))
-    assert planning.pop(0.0) and planning.pop(0.0)
+    job = planning.pop(0.0)
+    assert job is not None and planning.pop(0.0) is not None
     assert planning.pop(0.0) is None
     planning.done(job)
     assert planning.pop(0.0) is not None and planning.running == 2
