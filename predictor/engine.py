@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor import ranges as byte_ranges
-from predictor.candidates.directory import NAMES_MAX, Directories
+from predictor.candidates.directory import NAMES_MAX, Directories, extension_of
 from predictor.candidates.follower import Follower
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPENED, History
 from predictor.candidates.successors import Successors, alone, pair, within
@@ -280,7 +280,7 @@ class Engine:
                 number_step,
                 visits > 0,
                 stream.proposals.get(path),
-                extension_bucket(self.paths.name(path)),
+                extension_bucket(extension_of(self.paths.name(path))),
             )
         )
 

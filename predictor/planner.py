@@ -19,7 +19,7 @@ from predictor.outstanding import Outstanding
 from predictor.plan import COUNTS, Outcome, PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
-from predictor.ranking import Ranker, Ranking
+from predictor.ranking import Ranker, Ranking, cells
 from predictor.streams import StreamState
 from predictor.tracker import HORIZONS, Cell, Group, Prediction, Prior, Tracker
 
@@ -34,6 +34,9 @@ DECISIVE_TRUST = 0.5
 
 STREAK_MAX = 4
 """A cursor that missed more often in a row plans nothing more until it hits."""
+
+
+_ATTRIBUTES, _LISTING, _DATA = Want  # looking a member up takes longer than what is decided by it
 
 
 class Planner:
@@ -144,7 +147,8 @@ class Planner:
         return list(items)
 
     def _replay(self, cursor: Cursor, group: Group, items: deque[PlanItem], limit: int) -> None:
-        if not cursor.has_fresh or limit <= 0 or cursor.streak > STREAK_MAX:
+        outstanding, most_bytes = self._outstanding, self._limits.ahead_bytes
+        if not cursor.has_fresh or limit <= 0 or cursor.streak > STREAK_MAX or outstanding.bytes >= most_bytes:
             return
         confidence = cursor.confidence
         if self._chance(cursor, 16) < self._limits.min_score:
@@ -152,19 +156,14 @@ class Planner:
         history = self._history
         first, end, capacity = history.first, history.end, history.capacity
         most = len(items) + limit
-        is_planned, now_ns = self._outstanding.is_planned, self.now_ns
+        is_planned, now_ns = outstanding.is_planned, self.now_ns
         chances: dict[int, tuple[float, list[Cell]]] = {}  # by bucket: most of a window shares a few
-        while len(items) < most and self._outstanding.bytes < self._limits.ahead_bytes:
-            taken = cursor.take_fresh()
-            if taken is None:
-                break
-            distance, position = taken
+        for distance, position, path in cursor.take_fresh():
             if not first <= position < end:
                 continue
             slot = position % capacity
-            path, flags, ranges = history.path[slot], history.flags[slot], history.ranges[slot]
-            want = _want(flags, ranges)
-            if is_planned(path, want, ranges, now_ns):
+            flags, ranges = history.flags[slot], history.ranges[slot]
+            if is_planned(path, _want(flags, ranges), ranges, now_ns):
                 continue
             octave = distance.bit_length()
             known = chances.get(octave)
@@ -175,6 +174,8 @@ class Planner:
             horizon = max(HORIZONS[0], ACCESSES_PER_VISIT * distance)
             if self._add(path, flags, ranges, probability, horizon, "history", COUNTS, items, cells):
                 self._tracker.expect(Prediction(path, group, cells, None))
+                if len(items) >= most or outstanding.bytes >= most_bytes:
+                    break
 
     def _chance(self, cursor: Cursor, distance: int) -> float:
         """Half what cursors like it achieved, half what this one did: a class that did badly must get a hearing."""
@@ -203,9 +204,11 @@ class Planner:
             is_full = self._outstanding.bytes >= self._limits.ahead_bytes
             if flags & DATA and (score < least or is_full):
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
+            if self._outstanding.is_planned(candidate.path, _want(flags, ranges), ranges, self.now_ns):
+                continue  # as most are: a ranking finds what the one before found
             best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
-            cells = self._ranking.cells(candidate)
-            if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, cells) and ranges:
+            watched = cells(candidate)
+            if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, watched) and ranges:
                 self._ranked_for[candidate.path] = stream.group
                 if len(self._ranked_for) > self._limits.outstanding:
                     self._ranked_for.popitem(last=False)
@@ -245,7 +248,9 @@ class Planner:
 
 
 def _want(flags: int, ranges: Ranges) -> Want:
-    return Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
+    if flags & DATA and ranges:
+        return _DATA
+    return _LISTING if flags & LISTING else _ATTRIBUTES
 
 
 def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:
