@@ -14,6 +14,7 @@ from predictor.candidates.history import ATTRIBUTES, DATA, LISTING, History
 from predictor.candidates.usage import HEAD_BYTES, SMALL_BYTES
 from predictor.events import PathTable
 from predictor.features import GENERATORS
+from predictor.guesses import Guesses
 from predictor.limits import Limits
 from predictor.outstanding import Outstanding
 from predictor.plan import COUNTS, Outcome, PlanItem, Want
@@ -49,6 +50,7 @@ class Planner:
         history: History,
         prior: Prior,
         tracker: Tracker,
+        guesses: Guesses,
         proposer: Proposer,
         ranking: Ranking,
         sizes: dict[int, int],
@@ -59,6 +61,7 @@ class Planner:
         self._history = history
         self._prior = prior
         self._tracker = tracker
+        self._guesses = guesses
         self._proposer = proposer
         self._ranking = ranking
         self._sizes = sizes
@@ -195,18 +198,22 @@ class Planner:
         for candidate, score, horizon in ranked:
             if score < self._limits.min_score_names:
                 continue
-            flags, ranges = self._proposer.footprint(candidate.path, stream.path)
+            flags, ranges = self._proposer.footprint(candidate.path, stream)
+            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             is_unseen = not self._history.latest(candidate.path)
-            least = self._limits.min_score_unseen if is_unseen else self._limits.min_score
+            least, sure = self._limits.min_score, score
+            if is_unseen and flags & DATA:
+                self._guesses.watch(candidate.path, stream.group, best, stream.command, candidate.probability[1])
+                least = self._limits.min_score_unseen
+                sure = self._guesses.corrected(best, stream.command, score)
             largest = max(self._sizes.get(candidate.path, 0), self._sizes.get(stream.path, 0))
             if is_unseen and flags & DATA and largest > SMALL_BYTES:
                 ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells
             is_full = self._outstanding.bytes >= self._limits.ahead_bytes
-            if flags & DATA and (score < least or is_full):
+            if flags & DATA and (sure < least or is_full):
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
             if self._outstanding.is_planned(candidate.path, _want(flags, ranges), ranges, self.now_ns):
                 continue  # as most are: a ranking finds what the one before found
-            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             watched = cells(candidate)
             if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, watched) and ranges:
                 self._ranked_for[candidate.path] = stream.group

@@ -11,9 +11,12 @@ mistake. Bounded: `PENDING_MAX` predictions, the oldest given up unresolved.
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import log, log1p, tanh
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.pace import Pace
+
+if TYPE_CHECKING:
+    from predictor.guesses import Guess
 
 HORIZONS = (8, 64, 512)
 """Within how many visits a candidate is used; the network has a head for each."""
@@ -119,7 +122,7 @@ class Group:
     RATE = 0.1
     """Of learning from a difference of losses. Small, for the candidates of a ranking stand or fall together."""
 
-    __slots__ = ("came_true", "command", "expected", "lead", "pace", "pending", "unjudged", "visits")
+    __slots__ = ("came_true", "command", "expected", "guesses", "lead", "pace", "pending", "unjudged", "visits")
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -129,6 +132,7 @@ class Group:
         self.expected = 0.0  # lately, by the prior, within HORIZONS[1]
         self.came_true = 0.0
         self.pace = Pace()
+        self.guesses: deque[Guess] = deque()
         self.lead = 0.0  # of the network over the prior: discounted sum of differences of logarithmic losses
 
     @property
