@@ -12,7 +12,8 @@ Tables of what followed what say nothing on a first run. Four sources do, each l
 
 They propose directly, beside the ranked candidates, because they come in dozens. How often each source's proposals of
 that probability came true in fact is counted (predictor.tracker) and taken for half of the probability: a source that
-does not work out falls silent. While a stream repeats its past they are not asked at all.
+does not work out falls silent. Whether the files are then read, too, is counted for each program (predictor.guesses).
+While a stream repeats its past they are not asked at all.
 """
 
 from collections.abc import Callable, Iterator
