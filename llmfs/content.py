@@ -150,8 +150,11 @@ class Content:
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
             flights = [
                 self._register(inode, *piece, generator, inode.treatment.group)
-                for piece in pieces[at : at + PREFETCH_FLIGHTS]
+                for part in pieces[at : at + PREFETCH_FLIGHTS]
+                for piece in self._missing(inode, *part)  # a program may have read on meanwhile
             ]
+            if not flights:
+                continue
             generation = inode.generation
             for flight in flights[1:]:
                 self._nursery.start_soon(self._fly, inode, generation, flight, workers)

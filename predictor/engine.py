@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor import ranges as byte_ranges
-from predictor.candidates.directory import NAMES_MAX, Directories
+from predictor.candidates.directory import NAMES_MAX, Directories, extension_of
 from predictor.candidates.follower import Follower
 from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, OPENED, History
 from predictor.candidates.successors import Successors, alone, pair, within
 from predictor.events import ROOT, Op, PathTable
 from predictor.examples import Examples
 from predictor.features import extension_bucket, token
+from predictor.guesses import Guesses
 from predictor.limits import Limits
 from predictor.plan import COUNTS, LEARNED, RULES, Outcome, PlanItem
 from predictor.planner import Planner
@@ -59,7 +60,8 @@ class Engine:
         self.processes = Processes(self.history, self.tracker, self.limits)
         self.reuse = Reuse(self.paths, self.history, self.directories, self.limits.uses)
         self.sizes: dict[int, int] = {}
-        self.unseen = Unseen(self.paths, self.history, self.directories, self.sizes, self.prior)
+        self.guesses = Guesses()
+        self.unseen = Unseen(self.paths, self.history, self.directories, self.sizes, self.prior, self.guesses)
         self.counters: dict[str, int] = dict.fromkeys(
             ("events", "visits", "unknown", "planned_items", "ranked", "in_time", "late", "unused"), 0
         )
@@ -70,6 +72,7 @@ class Engine:
             self.history,
             self.prior,
             self.tracker,
+            self.guesses,
             self._proposer,
             Ranking(self.paths, self._proposer, self.prior, self.tracker, self.examples, self.sizes, self.reuse.uses),
             self.sizes,
@@ -199,6 +202,7 @@ class Engine:
         history = self.history
         self.counters["visits"] += 1
         self.tracker.tick(stream.group)
+        self.guesses.tick(stream.group)
         self.tracker.use(path)
         self._planner.used(path)
         matched, skipped = stream.follower.visit(path, stream.previous, stream.command)
@@ -280,7 +284,7 @@ class Engine:
                 number_step,
                 visits > 0,
                 stream.proposals.get(path),
-                extension_bucket(self.paths.name(path)),
+                extension_bucket(extension_of(self.paths.name(path))),
             )
         )
 
@@ -295,6 +299,7 @@ class Engine:
                 position = self._begin_visit(stream, path, ATTRIBUTES, time_ns)
                 self.history.read(position, offset, offset + length)
         if is_first:
+            self.guesses.read(path)
             if self.directories.used(self.paths.parent(path), path):
                 self.reuse.epoch_began(self.paths.parent(path))
             self._touched[id(stream)] = stream

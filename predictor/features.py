@@ -5,12 +5,17 @@ transfers to paths that were never seen. Sizes and counts are logarithms, extens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import log, log1p
+from functools import lru_cache
+from math import log1p
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
+
+from predictor.tracker import Standing
+
+Matrix = npt.NDArray[np.float32]
 
 GENERATORS = (
     "history",
@@ -42,10 +47,10 @@ PRIOR_COLUMNS = slice(_PRIOR, _PRIOR + 3)
 """The columns of a candidate's row with the prior's probabilities within each horizon."""
 
 
-def extension_bucket(name: bytes) -> int:
-    """A stable bucket for a name's extension; 0 is for none."""
-    dot = name.rfind(b".")
-    return 1 + crc32(name[dot:]) % (EXTENSIONS - 1) if dot > 0 else 0
+@lru_cache(maxsize=1024)
+def extension_bucket(extension: bytes) -> int:
+    """A stable bucket for an extension, with its dot; 0 is for none."""
+    return 1 + crc32(extension) % (EXTENSIONS - 1) if extension else 0
 
 
 def signed_log(value: float) -> float:
@@ -62,7 +67,7 @@ def token(
     sibling_step: int,
     number_step: int,
     is_seen: bool,
-    proposals: dict[str, int] | None,
+    proposals: "Proposals | None",
     extension: int,
 ) -> list[float]:
     """One visit. `relation` to the visit before: 0 other place, 1 same directory, 2 parent, 3 child, 4 same file."""
@@ -79,39 +84,43 @@ def token(
     row[14] = signed_log(number_step)
     row[15] = 1.0 if abs(number_step) == 1 else 0.0
     if proposals:
-        for generator, rank in proposals.items():
+        for generator, (rank, _) in proposals.items():
             row[16 + _COLUMN[generator]] = 1 / (1 + rank)
         row[16 + len(GENERATORS)] = 1.0
     row[17 + len(GENERATORS) + extension] = 1.0
     return row
 
 
+Proposals = dict[str, tuple[int, float]]
+"""Generator -> (rank, confidence)."""
+
+
 class Candidate:
     """A path that may be used soon, and who says so."""
 
-    __slots__ = ("evidence", "generators", "path", "probability")
+    __slots__ = ("generators", "path", "probability", "standings")
 
     def __init__(self, path: int) -> None:
         self.path = path
-        self.generators: dict[str, tuple[int, float]] = {}  # name -> (rank, confidence)
-        self.evidence: list[tuple[float, float]] = []  # beside each: frequency within HORIZONS[1], tries
+        self.generators: Proposals = {}
+        self.standings: list[Standing] = []  # beside each
         self.probability = (0.0, 0.0, 0.0)  # within each horizon
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a candidate beside who proposes it."""
 
-    extension: int  # its bucket
-    has_same_extension: bool  # as the stream's last visit
-    has_same_directory: bool
     size: int  # bytes, 0 where it is not known
     uses: int  # visits so far
     since_use: int  # visits of all streams since the last one, -1 for never
-    flags: int  # of its last visit, 0 for none
     unread_share: float  # of its directory's files, not read in this epoch
     is_in_set: bool  # its directory is read as a set
     reads: int  # different files of its directory that were read
+    has_same_directory: bool  # as the stream's last visit
+    has_same_extension: bool
+    was_absent: bool  # when it was visited last
+    was_read: bool
+    extension: int  # its bucket
 
 
 def situation(bias: float, group_visits: int, stream_visits: int, candidates: int) -> tuple[float, ...]:
@@ -120,41 +129,41 @@ def situation(bias: float, group_visits: int, stream_visits: int, candidates: in
     return bias, log1p(group_visits) / 8, log1p(stream_visits) / 8, log1p(candidates) / 4
 
 
-def row(candidate: Candidate, known: Known, shared: Sequence[float]) -> list[float]:
-    """A candidate's features; those of its place in the ranking are added by `place`."""
-    values = [0.0] * CANDIDATE_FEATURES
-    for (generator, (rank, confidence)), (chance, tries) in zip(
-        candidate.generators.items(), candidate.evidence, strict=True
-    ):
-        column = _EACH * _COLUMN[generator]
-        values[column : column + _EACH] = (
-            1.0,
-            1 / (1 + rank),
-            confidence,
-            log(chance / (1 - chance)) / 4,
-            log1p(tries) / 8,
-        )
-    values[PRIOR_COLUMNS] = candidate.probability
-    values[_CANDIDATE:_RANKING] = (
-        len(candidate.generators) / 4,
-        log1p(known.size) / 16,
-        log1p(known.uses) / 4,
-        log1p(known.since_use) / 10 if known.since_use >= 0 else 0.0,
-        float(known.uses > 0),
-        known.unread_share,
-        float(known.is_in_set),
-        log1p(known.reads) / 8,
-        float(known.has_same_directory),
-        float(known.has_same_extension),
-        float(known.flags & 2 > 0),  # it was not there
-        float(known.flags & 8 > 0),  # its data was read
-        *shared,
-    )
-    values[CANDIDATE_FEATURES - EXTENSIONS + known.extension] = 1.0
+def rows(candidates: Sequence[Candidate], known: Sequence[Known], shared: Sequence[float]) -> Matrix:
+    """The candidates of a ranking: (N, CANDIDATE_FEATURES), by columns, for there are dozens of them each time."""
+    count = len(candidates)
+    values = np.zeros((count, CANDIDATE_FEATURES), np.float32)
+    flat = values.reshape(-1)
+    places: list[int] = []
+    said: list[float] = []
+    for index, candidate in enumerate(candidates):
+        base = index * CANDIDATE_FEATURES
+        for (generator, (rank, confidence)), standing in zip(
+            candidate.generators.items(), candidate.standings, strict=True
+        ):
+            column = base + _EACH * _COLUMN[generator]
+            places += (column, column + 1, column + 2, column + 3, column + 4)
+            said += (1.0, 1 / (1 + rank), confidence, standing.log_odds / 4, standing.log_tries / 8)
+    flat[places] = said
+    values[:, PRIOR_COLUMNS] = [candidate.probability for candidate in candidates]
+    facts = np.array(known, np.float64)  # (N, len(Known))
+    size, uses, since_use, share, is_in_set, reads = facts[:, :6].T  # (N,) each
+    values[:, _CANDIDATE] = [len(candidate.generators) / 4 for candidate in candidates]
+    values[:, _CANDIDATE + 1] = np.log1p(size) / 16
+    values[:, _CANDIDATE + 2] = np.log1p(uses) / 4
+    values[:, _CANDIDATE + 3] = np.log1p(np.maximum(since_use, 0)) / 10
+    values[:, _CANDIDATE + 4] = uses > 0
+    values[:, _CANDIDATE + 5] = share
+    values[:, _CANDIDATE + 6] = is_in_set
+    values[:, _CANDIDATE + 7] = np.log1p(reads) / 8
+    values[:, _CANDIDATE + 8 : _SITUATION] = facts[:, 6:10]
+    values[:, _SITUATION:_RANKING] = shared
+    values[np.arange(count), CANDIDATE_FEATURES - EXTENSIONS + facts[:, 10].astype(np.int64)] = 1.0
+    _place(values)
     return values
 
 
-def place(rows: npt.NDArray[np.float32]) -> None:
+def _place(rows: Matrix) -> None:
     """Fills in each row's place among all of its ranking: (N, CANDIDATE_FEATURES), by the prior."""
     chances = np.clip(rows[:, PRIOR_COLUMNS.start + 1], 1e-3, 1 - 1e-3)  # (N,)
     logits = np.log(chances / (1 - chances))

@@ -14,6 +14,9 @@ _END = 1 << 62
 """Of a whole file, whatever its size."""
 
 
+_DATA = Want.DATA
+
+
 class _Entry:
     __slots__ = ("bytes", "is_used", "ranges", "since_ns")
 
@@ -43,7 +46,9 @@ class Outstanding:
         known = self._entries.get(path * 4 + want)
         if known is None:
             return False
-        return self._is_fresh(known, now_ns) and (want is not Want.DATA or known.ranges == _spelled_out(ranges))
+        if ranges and want is _DATA and known.ranges != _spelled_out(ranges):
+            return False
+        return now_ns - known.since_ns < (self._used_again_ns if known.is_used else self._planned_again_ns)
 
     def admit(self, path: int, want: Want, ranges: Ranges, size_bytes: int, now_ns: int) -> bool:
         """Whether this is worth planning now; if so it is remembered as planned. `size_bytes`: of the ranges."""
@@ -66,12 +71,13 @@ class Outstanding:
 
     def used(self, path: int, now_ns: int) -> None:
         """A program used `path`: what was planned of it came true."""
-        for want in Want:
-            known = self._entries.get(path * 4 + want)
+        entries = self._entries
+        for key in range(path * 4 + 1, path * 4 + 4):
+            known = entries.get(key)
             if known is not None:
                 self.bytes -= known.bytes
                 known.bytes, known.since_ns, known.is_used = 0, now_ns, True
-                self._entries.move_to_end(path * 4 + want)
+                entries.move_to_end(key)
 
     def withdraw(self, path: int) -> None:
         """What was planned of `path` is void: it was changed, or dropped unused."""
@@ -100,4 +106,9 @@ class Outstanding:
 
 def _spelled_out(ranges: Ranges) -> Ranges:
     """An end of 0 stands for that of the file."""
+    for _, end in ranges:
+        if not end:
+            break
+    else:
+        return ranges
     return tuple((start, end or _END) for start, end in ranges)

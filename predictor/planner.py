@@ -14,12 +14,13 @@ from predictor.candidates.history import ATTRIBUTES, DATA, LISTING, History
 from predictor.candidates.usage import HEAD_BYTES, SMALL_BYTES
 from predictor.events import PathTable
 from predictor.features import GENERATORS
+from predictor.guesses import Guesses
 from predictor.limits import Limits
 from predictor.outstanding import Outstanding
 from predictor.plan import COUNTS, Outcome, PlanItem, Want
 from predictor.proposals import Proposer
 from predictor.ranges import Ranges
-from predictor.ranking import Ranker, Ranking
+from predictor.ranking import Ranker, Ranking, cells
 from predictor.streams import StreamState
 from predictor.tracker import HORIZONS, Cell, Group, Prediction, Prior, Tracker
 
@@ -36,6 +37,9 @@ STREAK_MAX = 4
 """A cursor that missed more often in a row plans nothing more until it hits."""
 
 
+_ATTRIBUTES, _LISTING, _DATA = Want  # looking a member up takes longer than what is decided by it
+
+
 class Planner:
     """Collects plan items. `sizes`: bytes, by path; `counters`: where "ranked" and "planned_items" are counted."""
 
@@ -46,6 +50,7 @@ class Planner:
         history: History,
         prior: Prior,
         tracker: Tracker,
+        guesses: Guesses,
         proposer: Proposer,
         ranking: Ranking,
         sizes: dict[int, int],
@@ -56,6 +61,7 @@ class Planner:
         self._history = history
         self._prior = prior
         self._tracker = tracker
+        self._guesses = guesses
         self._proposer = proposer
         self._ranking = ranking
         self._sizes = sizes
@@ -144,7 +150,8 @@ class Planner:
         return list(items)
 
     def _replay(self, cursor: Cursor, group: Group, items: deque[PlanItem], limit: int) -> None:
-        if not cursor.has_fresh or limit <= 0 or cursor.streak > STREAK_MAX:
+        outstanding, most_bytes = self._outstanding, self._limits.ahead_bytes
+        if not cursor.has_fresh or limit <= 0 or cursor.streak > STREAK_MAX or outstanding.bytes >= most_bytes:
             return
         confidence = cursor.confidence
         if self._chance(cursor, 16) < self._limits.min_score:
@@ -152,19 +159,14 @@ class Planner:
         history = self._history
         first, end, capacity = history.first, history.end, history.capacity
         most = len(items) + limit
-        is_planned, now_ns = self._outstanding.is_planned, self.now_ns
+        is_planned, now_ns = outstanding.is_planned, self.now_ns
         chances: dict[int, tuple[float, list[Cell]]] = {}  # by bucket: most of a window shares a few
-        while len(items) < most and self._outstanding.bytes < self._limits.ahead_bytes:
-            taken = cursor.take_fresh()
-            if taken is None:
-                break
-            distance, position = taken
+        for distance, position, path in cursor.take_fresh():
             if not first <= position < end:
                 continue
             slot = position % capacity
-            path, flags, ranges = history.path[slot], history.flags[slot], history.ranges[slot]
-            want = _want(flags, ranges)
-            if is_planned(path, want, ranges, now_ns):
+            flags, ranges = history.flags[slot], history.ranges[slot]
+            if is_planned(path, _want(flags, ranges), ranges, now_ns):
                 continue
             octave = distance.bit_length()
             known = chances.get(octave)
@@ -175,6 +177,8 @@ class Planner:
             horizon = max(HORIZONS[0], ACCESSES_PER_VISIT * distance)
             if self._add(path, flags, ranges, probability, horizon, "history", COUNTS, items, cells):
                 self._tracker.expect(Prediction(path, group, cells, None))
+                if len(items) >= most or outstanding.bytes >= most_bytes:
+                    break
 
     def _chance(self, cursor: Cursor, distance: int) -> float:
         """Half what cursors like it achieved, half what this one did: a class that did badly must get a hearing."""
@@ -194,18 +198,24 @@ class Planner:
         for candidate, score, horizon in ranked:
             if score < self._limits.min_score_names:
                 continue
-            flags, ranges = self._proposer.footprint(candidate.path, stream.path)
+            flags, ranges = self._proposer.footprint(candidate.path, stream)
+            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
             is_unseen = not self._history.latest(candidate.path)
-            least = self._limits.min_score_unseen if is_unseen else self._limits.min_score
+            least, sure = self._limits.min_score, score
+            if is_unseen and flags & DATA:
+                self._guesses.watch(candidate.path, stream.group, best, stream.command, candidate.probability[1])
+                least = self._limits.min_score_unseen
+                sure = self._guesses.corrected(best, stream.command, score)
             largest = max(self._sizes.get(candidate.path, 0), self._sizes.get(stream.path, 0))
             if is_unseen and flags & DATA and largest > SMALL_BYTES:
                 ranges = ((0, HEAD_BYTES),)  # as large as its sibling, perhaps: its head tells
             is_full = self._outstanding.bytes >= self._limits.ahead_bytes
-            if flags & DATA and (score < least or is_full):
+            if flags & DATA and (sure < least or is_full):
                 flags, ranges = ATTRIBUTES, ()  # not sure enough for its bytes: the name at least
-            best = min(candidate.generators, key=lambda name: candidate.generators[name][0])
-            cells = self._ranking.cells(candidate)
-            if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, cells) and ranges:
+            if self._outstanding.is_planned(candidate.path, _want(flags, ranges), ranges, self.now_ns):
+                continue  # as most are: a ranking finds what the one before found
+            watched = cells(candidate)
+            if self._add(candidate.path, flags, ranges, score, horizon, best, model, items, watched) and ranges:
                 self._ranked_for[candidate.path] = stream.group
                 if len(self._ranked_for) > self._limits.outstanding:
                     self._ranked_for.popitem(last=False)
@@ -245,7 +255,9 @@ class Planner:
 
 
 def _want(flags: int, ranges: Ranges) -> Want:
-    return Want.DATA if flags & DATA and ranges else Want.LISTING if flags & LISTING else Want.ATTRIBUTES
+    if flags & DATA and ranges:
+        return _DATA
+    return _LISTING if flags & LISTING else _ATTRIBUTES
 
 
 def _cursor_bucket(hits: int, confidence: float, distance: int) -> int:

@@ -97,22 +97,18 @@ class Proposer:
             for rank, child in enumerate(unread):
                 propose("unread", child, rank, share)
 
-    def numbers(self, candidate: Candidate, stream: StreamState) -> tuple[bool, bool, float, bool, int]:
-        """(same extension, same directory, unread share, is a set, files read): the candidate beside its stream."""
-        names = self._paths
-        parent = names.parent(candidate.path)
-        directory = self._directories.find(parent)
-        here = stream.path if stream.path >= 0 else 0
-        same_extension = extension_of(names.name(candidate.path)) == extension_of(names.name(here))
-        if directory is None:
-            return same_extension, parent == names.parent(here), 0.0, False, 0
-        known = len(directory.unread) + len(directory.read)
-        share = len(directory.unread) / known if known else 0.0
-        return same_extension, parent == names.parent(here), share, directory.is_set, directory.reads
+    def reading(self, directory: int) -> tuple[float, bool, int]:
+        """(share not read in this epoch, is a set, files read): how the files of `directory` are read."""
+        state = self._directories.find(directory)
+        if state is None:
+            return 0.0, False, 0
+        known = len(state.unread) + len(state.read)
+        return len(state.unread) / known if known else 0.0, state.is_set, state.reads
 
-    def footprint(self, path: int, like: int) -> tuple[int, Ranges]:
-        """What `path` was used for last: flags, and the ranges that were read. Where it was never read, what
-        `like`, its sibling, was used for: a length of 0 stands for the whole file."""
+    def footprint(self, path: int, stream: StreamState) -> tuple[int, Ranges]:
+        """What `path` was used for last: flags, and the ranges that were read. Where it was never read, what its
+        sibling that `stream` visited last was used for: a length of 0 stands for the whole file. Was that only looked
+        up so far, as it is when a ranking follows at once, the one before it counts if it is of the same kind."""
         history = self._history
         flags: int = 0
         for place in history.latest(path):
@@ -123,7 +119,14 @@ class Proposer:
         if flags & (ABSENT | LISTING):
             return flags, ()
         directory = self._directories.find(self._paths.parent(path))
-        if directory is not None and self._paths.parent(like) == self._paths.parent(path):
+        if directory is None:
+            return flags or ATTRIBUTES, ()
+        names, kind = self._paths, extension_of(self._paths.name(path))
+        for like in (stream.path, stream.before):
+            if like < 0 or names.parent(like) != names.parent(path):
+                continue
+            if like == stream.before and extension_of(names.name(like)) != kind:
+                continue
             for place in history.latest(like):
                 seen = history.flags[place % history.capacity]
                 if seen & DATA and path not in directory.folders:

@@ -1,6 +1,7 @@
 """The network, for serving: the weights of predictor.model, run in NumPy.
 
-Importing torch costs 1.3 s and 220 MB; this costs nothing. One ranking (16 tokens, 64 candidates) takes about 0.25 ms.
+Importing torch costs 1.3 s and 220 MB; this costs nothing. One ranking (16 tokens, 64 candidates) takes 0.25 to 0.35 ms
+on a busy core, half of it for the tokens.
 Weights are safetensors: names, shapes and numbers, nothing that could execute; they are checked against the features of
 this version before use.
 """
@@ -33,6 +34,8 @@ QUANTILES = (0.25, 0.5, 0.75)
 
 WEIGHTS_MAX_BYTES = 4 << 20
 
+_HALF = np.float32(0.5)
+
 
 class WeightsError(ValueError):
     """The weights are damaged, or made for other features."""
@@ -44,12 +47,17 @@ class NetworkRanker:
     def __init__(self, weights: Weights) -> None:
         """Raises WeightsError for weights that do not fit."""
         _check(weights)
-        self._input = np.ascontiguousarray(weights["gru.weight_ih_l0"].T)  # (F, 3D)
-        self._recurrent = np.ascontiguousarray(weights["gru.weight_hh_l0"].T)  # (D, 3D)
-        self._input_bias = weights["gru.bias_ih_l0"]  # (3D,)
-        self._recurrent_bias = weights["gru.bias_hh_l0"]  # (3D,)
-        width = self._recurrent.shape[0]
+        width = weights["hidden.bias"].shape[0]
         self._width = width
+        # A gate is sigmoid(x) = (1 + tanh(x / 2)) / 2: halves are taken here once, not at each of 16 steps.
+        halves = np.ones(3 * width, np.float32)  # (3D,)
+        halves[: 2 * width] = 0.5
+        gates_bias = weights["gru.bias_hh_l0"].copy()  # (3D,)
+        gates_bias[2 * width :] = 0
+        self._input = np.ascontiguousarray(weights["gru.weight_ih_l0"].T * halves)  # (F, 3D)
+        self._input_bias = (weights["gru.bias_ih_l0"] + gates_bias) * halves  # (3D,)
+        self._recurrent = np.ascontiguousarray(weights["gru.weight_hh_l0"].T * np.float32(0.5))  # (D, 3D)
+        self._new_bias = weights["gru.bias_hh_l0"][2 * width :] * np.float32(0.5)  # (D,)
         self._hidden_context = np.ascontiguousarray(weights["hidden.weight"][:, :width].T)  # (D, D)
         self._hidden_row = np.ascontiguousarray(weights["hidden.weight"][:, width:].T)  # (C, D)
         self._hidden_bias = weights["hidden.bias"]  # (D,)
@@ -74,14 +82,26 @@ class NetworkRanker:
         return _sigmoid(np.clip(logits, -LOGIT_MAX, LOGIT_MAX)), visits
 
     def _context(self, tokens: Matrix) -> Matrix:
-        width = self._width
+        """The state after all tokens: torch's GRU, whose gates are reset, update, new. In place: 16 steps of a dozen
+        operations on so small arrays cost what making the arrays costs."""
+        width, recurrent, new_bias = self._width, self._recurrent, self._new_bias
         inputs = tokens @ self._input + self._input_bias  # (T, 3D)
         state = np.zeros(width, np.float32)
-        for step in inputs:  # torch's order of gates: reset, update, new
-            recurrent = state @ self._recurrent + self._recurrent_bias  # (3D,)
-            gates = _sigmoid(step[: 2 * width] + recurrent[: 2 * width])
-            new = np.tanh(step[2 * width :] + gates[:width] * recurrent[2 * width :])
-            state = new + gates[width:] * (state - new)
+        sums = np.empty(3 * width, np.float32)
+        gates, reset, update, new = sums[: 2 * width], sums[:width], sums[width : 2 * width], sums[2 * width :]
+        for of_gates, of_new in zip(inputs[:, : 2 * width], inputs[:, 2 * width :], strict=True):
+            np.dot(state, recurrent, out=sums)
+            np.add(gates, of_gates, out=gates)
+            np.tanh(gates, out=gates)
+            np.add(gates, 1, out=gates)  # twice the gate
+            np.add(new, new_bias, out=new)
+            np.multiply(new, reset, out=new)
+            np.add(new, of_new, out=new)
+            np.tanh(new, out=new)
+            np.subtract(state, new, out=state)
+            np.multiply(state, update, out=state)
+            np.multiply(state, _HALF, out=state)
+            np.add(state, new, out=state)
         return state
 
 

@@ -12,12 +12,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from predictor.candidates.directory import extension_of
+from predictor.candidates.history import ABSENT, DATA
 from predictor.events import PathTable
 from predictor.examples import Examples
-from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, Known, extension_bucket, place, row, situation
+from predictor.features import TOKEN_FEATURES, TOKENS, Candidate, Known, extension_bucket, rows, situation
 from predictor.proposals import Proposer
 from predictor.streams import StreamState
-from predictor.tracker import HORIZONS, OVERALL, Prediction, Prior, Tracker, bucket_of
+from predictor.tracker import HORIZONS, Cell, Prediction, Prior, Standing, Tracker, bucket_of
 
 Matrix = npt.NDArray[np.float32]
 
@@ -62,23 +64,25 @@ class Ranking:
         """(candidate, probability of use, about so many visits from now), the most probable first. `clock`: visits so
         far of all streams."""
         candidates = self._proposer.candidates(stream)
-        stream.proposals = {c.path: {name: rank for name, (rank, _) in c.generators.items()} for c in candidates}
+        stream.proposals = {candidate.path: candidate.generators for candidate in candidates}
         if not candidates:
             return []
+        standings: dict[tuple[str, int], Standing] = {}
         for candidate in candidates:
-            self._believe(candidate)
+            self._believe(candidate, standings)
         prior = scores = np.array([candidate.probability for candidate in candidates], np.float32)
         network: Matrix | None = None
         visits: Matrix | None = None
         is_logged = self._examples.is_due()
         example = None
         if ranker is not None or is_logged:
-            tokens, rows = self._inputs(stream, candidates, clock)
+            tokens, inputs = self._inputs(stream, candidates, clock)
             if ranker is not None:
-                network, visits = ranker(tokens, rows)
+                network, visits = ranker(tokens, inputs)
                 scores = between(prior, network, stream.group.trust)
             if is_logged:
-                example = self._examples.begin(tokens, rows, scores)
+                example = self._examples.begin(tokens, inputs, scores)
+        corrected = network[:, 1].tolist() if network is not None else None
         for index, candidate in enumerate(candidates):
             is_counted = not self._tracker.is_expected(candidate.path, stream.group, HORIZONS[0])
             if is_counted or example is not None:
@@ -86,40 +90,36 @@ class Ranking:
                     Prediction(
                         candidate.path,
                         stream.group,
-                        self.cells(candidate) if is_counted else [],
+                        cells(candidate) if is_counted else (),
                         example.resolver(index) if example is not None else None,
                         candidate.probability[1] if is_counted else 0.0,
-                        float(network[index, 1]) if network is not None else None,
+                        corrected[index] if corrected is not None else None,
                     )
                 )
         ranked = []
+        every = scores.tolist()
+        medians = visits[:, 1].tolist() if visits is not None else None
         for index in np.argsort(-scores[:, 1], kind="stable").tolist():
-            chances = scores[index].tolist()
+            chances = every[index]
             nearest = next((number for number, chance in enumerate(chances) if chance >= 0.5), 1)
             horizon = HORIZONS[nearest]
-            if visits is not None:
-                horizon = max(1, min(horizon, round(float(visits[index, 1]))))
+            if medians is not None:
+                horizon = max(1, min(horizon, round(medians[index])))
             ranked.append((candidates[index], chances[nearest], horizon))
         return ranked
 
-    def _believe(self, candidate: Candidate) -> None:
-        """The prior of a candidate, and what each of its generators has to show for itself."""
-        best = [0.0] * len(HORIZONS)
+    def _believe(self, candidate: Candidate, standings: dict[tuple[str, int], Standing]) -> None:
+        """The prior of a candidate. `standings`: those of this ranking, of which candidates share a few."""
+        near = middle = far = 0.0
         for generator, (rank, confidence) in candidate.generators.items():
             bucket = bucket_of(rank, confidence)
-            chances = self._prior.probabilities(generator, bucket)
-            candidate.evidence.append((chances[1], self._prior.cell(generator, bucket)[0]))
-            for horizon, chance in enumerate(chances):
-                best[horizon] = max(best[horizon], chance)
-        candidate.probability = best[0], best[1], best[2]
-
-    def cells(self, candidate: Candidate) -> list[list[float]]:
-        """The prior's counts that this candidate's outcome is counted in."""
-        cells = []
-        for generator, (rank, confidence) in candidate.generators.items():
-            cells.append(self._prior.cell(generator, bucket_of(rank, confidence)))
-            cells.append(self._prior.cell(generator, OVERALL))
-        return cells
+            standing = standings.get((generator, bucket))
+            if standing is None:
+                standing = standings[generator, bucket] = self._prior.standing(generator, bucket)
+            candidate.standings.append(standing)
+            one, other, third = standing.chances
+            near, middle, far = max(near, one), max(middle, other), max(far, third)
+        candidate.probability = near, middle, far
 
     def _inputs(self, stream: StreamState, candidates: list[Candidate], clock: int) -> tuple[Matrix, Matrix]:
         """What the network sees: tokens (TOKENS, TOKEN_FEATURES), zeros first; rows (N, CANDIDATE_FEATURES)."""
@@ -128,24 +128,36 @@ class Ranking:
             tokens[TOKENS - len(stream.tokens) :] = list(stream.tokens)
         group = stream.group
         shared = situation(group.bias, group.visits, stream.visits, len(candidates))
-        rows = []
+        names = self._paths
+        here = stream.path if stream.path >= 0 else 0
+        own_extension, own_directory = extension_of(names.name(here)), names.parent(here)
+        readings: dict[int, tuple[float, bool, int]] = {}  # by directory: most candidates share one
+        known = []
         for candidate in candidates:
             path = candidate.path
             visits, last = self._uses.get(path, (0, 0))
-            same_extension, same_directory, share, is_set, reads = self._proposer.numbers(candidate, stream)
-            known = Known(
-                extension_bucket(self._paths.name(path)),
-                same_extension,
-                same_directory,
-                self._sizes.get(path, 0),
-                visits,
-                clock - last if visits else -1,
-                self._proposer.last_flags(path),
-                share,
-                is_set,
-                reads,
+            directory = names.parent(path)
+            reading = readings.get(directory)
+            if reading is None:
+                reading = readings[directory] = self._proposer.reading(directory)
+            extension = extension_of(names.name(path))
+            flags = self._proposer.last_flags(path)
+            known.append(
+                Known(
+                    self._sizes.get(path, 0),
+                    visits,
+                    clock - last if visits else -1,
+                    *reading,
+                    directory == own_directory,
+                    extension == own_extension,
+                    flags & ABSENT > 0,
+                    flags & DATA > 0,
+                    extension_bucket(extension),
+                )
             )
-            rows.append(row(candidate, known, shared))
-        matrix = np.array(rows, np.float32)
-        place(matrix)
-        return tokens, matrix
+        return tokens, rows(candidates, known, shared)
+
+
+def cells(candidate: Candidate) -> list[Cell]:
+    """The prior's counts that this candidate's outcome is counted in."""
+    return [cell for standing in candidate.standings for cell in standing.cells]

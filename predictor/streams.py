@@ -7,7 +7,7 @@ from predictor.baselines.readahead import Readahead
 from predictor.candidates.derived import Split
 from predictor.candidates.follower import Follower
 from predictor.candidates.history import History
-from predictor.features import TOKENS
+from predictor.features import TOKENS, Proposals
 from predictor.tracker import Group
 
 RECENT = 32
@@ -60,7 +60,7 @@ class StreamState:
         self.files: OrderedDict[int, Readahead] = OrderedDict()
         self.continuations: dict[int, int] = {}
         self.tokens: deque[list[float]] = deque(maxlen=TOKENS)
-        self.proposals: dict[int, dict[str, int]] = {}  # path -> generator -> rank, from the last ranking
+        self.proposals: dict[int, Proposals] = {}  # by path, from the last ranking
         self.trail: deque[tuple[int, Split]] = deque()  # (command, name) of the last few visits
         self.time_ns = 0
         self.step = 0  # from the number in the last name but one to that in the last, in the same directory

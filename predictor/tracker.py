@@ -9,10 +9,14 @@ mistake. Bounded: `PENDING_MAX` predictions, the oldest given up unresolved.
 """
 
 from collections import deque
-from collections.abc import Callable
-from math import log, log2, tanh
+from collections.abc import Callable, Sequence
+from math import log, log1p, tanh
+from typing import TYPE_CHECKING, NamedTuple
 
 from predictor.pace import Pace
+
+if TYPE_CHECKING:
+    from predictor.guesses import Guess
 
 HORIZONS = (8, 64, 512)
 """Within how many visits a candidate is used; the network has a head for each."""
@@ -65,17 +69,16 @@ class Prior:
             found = self.cells[key] = [0.0, 0.0, 0.0, 0.0]
         return found
 
-    def probability(self, generator: str, bucket: int, horizon: int) -> float:
-        """The probability of use within HORIZONS[horizon] visits."""
-        overall = self.cell(generator, OVERALL)
-        believed = (overall[1 + horizon] + self.STRENGTH * self.BELIEVED[horizon]) / (overall[0] + self.STRENGTH)
-        cell = self.cell(generator, bucket)
-        return (cell[1 + horizon] + self.STRENGTH * believed) / (cell[0] + self.STRENGTH)
-
-    def probabilities(self, generator: str, bucket: int) -> tuple[float, float, float]:
-        """Of use within each of the HORIZONS."""
-        near, middle, far = (self.probability(generator, bucket, horizon) for horizon in range(len(HORIZONS)))
-        return near, middle, far
+    def standing(self, generator: str, bucket: int) -> "Standing":
+        """What this generator has to show for candidates of this bucket."""
+        overall, cell = self.cell(generator, OVERALL), self.cell(generator, bucket)
+        strength = self.STRENGTH
+        tries, tries_of_all = cell[0] + strength, overall[0] + strength
+        near, middle, far = (
+            (used + strength * ((used_of_all + strength * at_first) / tries_of_all)) / tries
+            for used, used_of_all, at_first in zip(cell[1:], overall[1:], self.BELIEVED, strict=True)
+        )
+        return Standing((near, middle, far), log(middle / (1 - middle)), log1p(cell[0]), (cell, overall))
 
     @staticmethod
     def count(cell: Cell, distance: int | None) -> None:
@@ -89,9 +92,19 @@ class Prior:
                     cell[1 + index] += 1
 
 
+class Standing(NamedTuple):
+    """How often a generator's candidates of one bucket came true."""
+
+    chances: tuple[float, float, float]  # of use within each of the HORIZONS
+    log_odds: float  # of use within HORIZONS[1]
+    log_tries: float
+    cells: tuple[Cell, Cell]  # the bucket's, and the generator's over all
+
+
 def bucket_of(rank: int, confidence: float) -> int:
     """Ranks 0, 1, 2-3, 4-7, 8-15... and confidence in quarters."""
-    return int(log2(rank + 1)) * 4 + min(3, int(confidence * 4))
+    quarter = int(confidence * 4)
+    return ((rank + 1).bit_length() - 1) * 4 + (quarter if quarter < 3 else 3)
 
 
 class Group:
@@ -109,7 +122,7 @@ class Group:
     RATE = 0.1
     """Of learning from a difference of losses. Small, for the candidates of a ranking stand or fall together."""
 
-    __slots__ = ("came_true", "command", "expected", "lead", "pace", "pending", "unjudged", "visits")
+    __slots__ = ("came_true", "command", "expected", "guesses", "lead", "pace", "pending", "unjudged", "visits")
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -119,6 +132,7 @@ class Group:
         self.expected = 0.0  # lately, by the prior, within HORIZONS[1]
         self.came_true = 0.0
         self.pace = Pace()
+        self.guesses: deque[Guess] = deque()
         self.lead = 0.0  # of the network over the prior: discounted sum of differences of logarithmic losses
 
     @property
@@ -162,7 +176,7 @@ class Prediction:
         self,
         path: int,
         group: Group,
-        cells: list[Cell],
+        cells: Sequence[Cell],
         resolve: Callable[[int | None], None] | None,
         chance: float = 0.0,
         corrected: float | None = None,
@@ -208,8 +222,11 @@ class Tracker:
         waiting = self._by_path.get(path)
         if waiting is None:
             return False
-        newest = waiting[: -PER_PATH_MAX - 1 : -1]
-        return any(p.group is group and p.cells and group.visits - p.at < within for p in newest)
+        since = group.visits - within
+        for prediction in waiting[: -PER_PATH_MAX - 1 : -1]:
+            if prediction.group is group and prediction.at > since and prediction.cells:
+                return True
+        return False
 
     def use(self, path: int) -> bool:
         """`path` was used: resolves what waited for it. True where anything did."""

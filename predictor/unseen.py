@@ -12,7 +12,8 @@ Tables of what followed what say nothing on a first run. Four sources do, each l
 
 They propose directly, beside the ranked candidates, because they come in dozens. How often each source's proposals of
 that probability came true in fact is counted (predictor.tracker) and taken for half of the probability: a source that
-does not work out falls silent. While a stream repeats its past they are not asked at all.
+does not work out falls silent. Whether the files are then read, too, is counted for each program (predictor.guesses).
+While a stream repeats its past they are not asked at all.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from predictor.candidates.history import ABSENT, ATTRIBUTES, DATA, LISTING, Hist
 from predictor.candidates.runs import Runs
 from predictor.candidates.usage import HEAD_BYTES, Usage
 from predictor.events import PathTable
+from predictor.guesses import Guesses
 from predictor.ranges import Ranges
 from predictor.recent import Recent
 from predictor.streams import StreamState
@@ -33,6 +35,9 @@ CLASS_MIN = 0.6
 DERIVED_MIN = 0.7
 COHORT_MIN = 0.7
 """Below this share a cohort's other files would be fetched in vain too often: one byte in five is what is allowed."""
+
+GUESS_MIN = 0.6
+"""Of a guess at data, after correction by what became of such guesses (predictor.guesses)."""
 
 COMPANION_MIN = 0.6
 LISTING_MIN = 0.4
@@ -59,11 +64,13 @@ class Unseen:
         directories: Directories,
         sizes: dict[int, int],
         prior: Prior,
+        guesses: Guesses,
     ) -> None:
         self.usage = Usage()
         self.derived = Derived(paths)
         self.cohorts = Cohorts(paths, directories)
         self.runs = Runs(paths, directories)
+        self.guesses = guesses
         self._paths = paths
         self._history = history
         self._directories = directories
@@ -77,6 +84,7 @@ class Unseen:
         """Nothing is under way."""
         self.cohorts.settle()
         self.runs.clear()
+        self.guesses.clear()
         self._first = Recent(UNLISTED_MAX)
         self._waiting.clear()
         self._listing.clear()
@@ -120,7 +128,7 @@ class Unseen:
                 continue
             cell, chance = self._judged("derived", chance)
             if chance >= DERIVED_MIN:
-                yield (other, *self._footprint(stream.command, other, chance), chance, "derived", cell)
+                yield (other, *self._footprint(stream, other, chance), chance, "derived", cell)
 
     def read(self, stream: StreamState, path: int) -> Iterator[Proposal]:
         """A file was read, for the first time in its visit."""
@@ -186,12 +194,13 @@ class Unseen:
             ranges: Ranges = ()
             if is_read:
                 ranges = self._last_read(other) or ((0, 0 if is_whole else HEAD_BYTES),)
+                ranges = self._guessed(stream, other, ranges, chance, kind)
             yield other, DATA if ranges else ATTRIBUTES, ranges, chance, kind, cell
 
     def _by_class(self, stream: StreamState, path: int) -> Iterator[Proposal]:
         chance = self.usage.chance(stream.command, extension_of(self._paths.name(path)))
         if chance >= CLASS_MIN and len(self._history.latest(path)) <= 1:
-            ranges = self._ranges(stream.command, path)
+            ranges = self._guessed(stream, path, self._ranges(stream.command, path), chance, "class")
             if ranges:
                 yield path, DATA, ranges, chance, "class", None
 
@@ -208,15 +217,24 @@ class Unseen:
             for companion, share in self.derived.before(stream.command, other, COMPANION_MIN):
                 if companion not in stream.recent and self._may_exist(companion):
                     yield companion, ATTRIBUTES, (), chance * share, "derived", None
-            ranges = self._ranges(stream.command, other)
+            ranges = self._guessed(stream, other, self._ranges(stream.command, other), chance, "cohort")
             yield other, DATA if ranges else ATTRIBUTES, ranges, chance, "cohort", cell
 
-    def _footprint(self, command: int, path: int, chance: float) -> tuple[int, Ranges]:
+    def _guessed(self, stream: StreamState, path: int, ranges: Ranges, chance: float, generator: str) -> Ranges:
+        """What is worth fetching of these, where nobody has read them: nothing, if such guesses were wrong."""
+        if not ranges or self._last_read(path):
+            return ranges
+        self.guesses.watch(path, stream.group, generator, stream.command, chance)
+        return ranges if self.guesses.corrected(generator, stream.command, chance) >= GUESS_MIN else ()
+
+    def _footprint(self, stream: StreamState, path: int, chance: float) -> tuple[int, Ranges]:
         """Its bytes where it will exist and be read, as far as its class tells; else the name."""
         directory = self._directories.find(self._paths.parent(path))
         is_there = directory is not None and path in directory.place
-        share = self.usage.chance(command, extension_of(self._paths.name(path)), may_be_absent=not is_there)
-        ranges = self._ranges(command, path) if chance >= CLASS_MIN and share >= CLASS_MIN else ()
+        extension = extension_of(self._paths.name(path))
+        share = self.usage.chance(stream.command, extension, may_be_absent=not is_there)
+        ranges = self._ranges(stream.command, path) if chance >= CLASS_MIN and share >= CLASS_MIN else ()
+        ranges = self._guessed(stream, path, ranges, chance, "derived")
         return (DATA if ranges else ATTRIBUTES), ranges
 
     def _ranges(self, command: int, path: int) -> Ranges:
@@ -247,6 +265,7 @@ class Unseen:
             "usage": (self.usage.rows, self.usage.load, 6),
             "derived": (self.derived.rows, self.derived.load, 5),
             "cohort": (self.cohorts.rows, self.cohorts.load, 4),
+            "guess": (self.guesses.rows, self.guesses.load, 3),
         }
 
 

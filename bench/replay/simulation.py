@@ -663,8 +663,9 @@ class Simulation:
             ]
             for at in range(0, len(parts), PREFETCH_FLIGHTS):
                 flights: list[Flight] = []
-                for first, last in parts[at : at + PREFETCH_FLIGHTS]:
-                    flights += self._launch(node, first, last, job.generator)
+                for part in parts[at : at + PREFETCH_FLIGHTS]:
+                    for first, last in self._missing(node, *part):  # a program may have read on meanwhile
+                        flights += self._launch(node, first, last, job.generator)
                 yield from flights
 
     def _dropped(self, why: Drop, count: int) -> None:

@@ -1,12 +1,12 @@
 """What a rule fetched ahead, and what became of it: whether it may go on.
 
 A rule that guesses from little pays for itself where its guesses come true, and must cost little where they do not.
-What it fetched and nobody used stays below half of what was read, and below a tenth where less than a third comes true.
-A first probe is free.
+What it fetched and nobody used stays below half of what was read, and below a fiftieth where less than a third comes
+true: then it is there to see whether that changes, and there are three such rules. A first probe is free.
 """
 
 UNUSED_SHARE = 0.5
-UNUSED_SHARE_POOR = 0.1
+UNUSED_SHARE_POOR = 0.02
 POOR_ACCURACY = 1 / 3
 
 

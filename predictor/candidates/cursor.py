@@ -11,6 +11,7 @@ Never does: I/O, clocks, more than `WINDOW_PROVEN` visits a cursor.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
 from predictor.candidates.history import History
@@ -68,7 +69,7 @@ class Cursor:
         self._ahead: dict[int, int] = {}  # path -> the first ordinal at which it is due
         self._again: dict[int, int] = {}  # path -> the second one
         self._passed: dict[int, None] = {}  # skipped lately: a reordered access is no miss
-        self._fresh: deque[tuple[int, int]] = deque(maxlen=WINDOW_PROVEN)  # (ordinal, position), not proposed yet
+        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=WINDOW_PROVEN)  # those of them not taken yet
         self._extend()
 
     @property
@@ -150,21 +151,21 @@ class Cursor:
             tail = following
             ordinal += 1
             path = history.path[following % capacity]
-            pending.append((ordinal, following, path))
-            fresh.append((ordinal, following))
+            entry = (ordinal, following, path)
+            pending.append(entry)
+            fresh.append(entry)
             if ahead.setdefault(path, ordinal) != ordinal:
                 self._again.setdefault(path, ordinal)
         self._tail, self._ordinal = tail, ordinal
 
-    def take_fresh(self) -> tuple[int, int] | None:
-        """(distance in visits, position) of the nearest that came into the window and was not taken; None: none."""
-        reached = self._pending[0][0] if self._pending else self._ordinal + 1
+    def take_fresh(self) -> Iterator[tuple[int, int, int]]:
+        """(distance in visits, position, path) of what came into the window and was not taken, the nearest first."""
+        before = self._pending[0][0] - 1 if self._pending else self._ordinal
         fresh = self._fresh
         while fresh:
-            ordinal, position = fresh.popleft()
-            if ordinal >= reached:
-                return max(1, ordinal - reached + 1), position
-        return None
+            ordinal, position, path = fresh.popleft()
+            if ordinal > before:
+                yield ordinal - before, position, path
 
     def upcoming(self, limit: int) -> list[int]:
         """The next positions in the window."""

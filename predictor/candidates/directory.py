@@ -12,7 +12,7 @@ directory, `DIRECTORIES_MAX` directories, and the names of all of them together.
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -127,12 +127,21 @@ class Directory:
         if not self.is_set:
             return []
         found: list[int] = []
-        for looked, other in enumerate(self.unread):
-            if looked >= 4 * limit or len(found) >= limit:
-                break
+        for other in self._unread_after(child, 4 * limit):
             if extension_of(paths.name(other)) == extension:
                 found.append(other)
+                if len(found) >= limit:
+                    break
         return found
+
+    def _unread_after(self, child: int, looked_at: int) -> Iterator[int]:
+        """Up to so many unread ones, from `child` on in listing order and round. A shuffled reader comes by another
+        place each time: were they the first ones always, all but these would be proposed when these were read."""
+        index = self.place.get(child)
+        if index is None or len(self.unread) <= looked_at:
+            return islice(self.unread, looked_at)
+        around = chain(islice(self.listed, index + 1, None), self.listed)
+        return (other for other in islice(around, looked_at) if other in self.unread)
 
     def _sorted(self, paths: PathTable) -> tuple[list[int], dict[int, int]]:
         if self._natural is None:

@@ -36,7 +36,8 @@ class History:
 
     def __init__(self, capacity: int = 1 << 16) -> None:
         self.capacity = capacity
-        self.end = 1  # 0 means: no position
+        self.first = 1  # 0 means: no position
+        self.end = 1
         self.path = array("q", bytes(8 * capacity))
         self.next = array("q", bytes(8 * capacity))
         self.previous = array("q", bytes(8 * capacity))
@@ -48,10 +49,6 @@ class History:
         self._by_path: dict[int, tuple[int, ...]] = {}
         self._by_pair: dict[int, int] = {}
 
-    @property
-    def first(self) -> int:
-        return max(1, self.end - self.capacity)
-
     def __contains__(self, position: int) -> bool:
         return self.first <= position < self.end
 
@@ -61,6 +58,7 @@ class History:
         slot = position % self.capacity
         if position > self.capacity:
             self._forget(position - self.capacity, slot)
+            self.first += 1
         self.end += 1
         self.path[slot] = path
         self.flags[slot] = flags

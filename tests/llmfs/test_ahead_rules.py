@@ -127,7 +127,7 @@ def test_who_finds_companions_in_the_cache_has_none_fetched() -> None:
 def test_companions_that_nobody_uses_are_fetched_no_more() -> None:
     rule = Companions()
     size, read, fetched = 64 * KIB, 0, 0
-    for number in range(200):
+    for number in range(400):
         listing = listing_of(*(f"{number}-{n}" for n in range(50)))
         for n in range(10):
             read += size

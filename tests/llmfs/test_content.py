@@ -11,13 +11,14 @@ import trio.testing
 
 from llmfs.attributes import Attributes
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
-from llmfs.content import FLIGHT_LIMIT_BYTES, Content
+from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.rules import ORDINARY, Treatment
 from predictor.events import Tier
 
 SIZE = 3 * BLOCK_BYTES + 5000
+FIRST_ROUND_BYTES = PREFETCH_FLIGHTS * FLIGHT_LIMIT_BYTES
 
 
 class Blocks:
@@ -376,6 +377,21 @@ def test_long_prefetch_is_cut_into_pieces() -> None:
         assert max(length for _, length in world.source.reads) == FLIGHT_LIMIT_BYTES
 
     in_world(test, bytes(3 * FLIGHT_LIMIT_BYTES + 1))
+
+
+def test_long_prefetch_leaves_out_what_a_program_has_read_meanwhile() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.prefetch, 0, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            world.source.gate = trio.Event()
+            world.source.gate.set()
+            await world.read(FIRST_ROUND_BYTES, 2 * FLIGHT_LIMIT_BYTES)
+            gate.set()
+        assert sum(length for _, length in world.source.reads) == FIRST_ROUND_BYTES + 3 * FLIGHT_LIMIT_BYTES
+
+    in_world(test, bytes(FIRST_ROUND_BYTES + 3 * FLIGHT_LIMIT_BYTES))
 
 
 def test_bug_in_a_fetch_is_an_error_of_the_read_and_no_end_of_the_mount() -> None:

@@ -122,10 +122,10 @@ def test_what_was_given_up_is_not_judged() -> None:
 
 def test_frequencies_begin_at_what_is_believed_and_follow_what_happens() -> None:
     prior = Prior()
-    before = prior.probability("sibling", 0, 1)
+    before = prior.standing("sibling", 0).chances
     for _ in range(100):
         Prior.count(prior.cell("sibling", 0), 3)
-    assert before < 0.5 < 0.9 < prior.probability("sibling", 0, 1)
+    assert before[1] < 0.5 < 0.9 < prior.standing("sibling", 0).chances[1]
     for _ in range(10_000):
         Prior.count(prior.cell("sibling", 0), None)
-    assert prior.probability("sibling", 0, 1) < 0.1
+    assert prior.standing("sibling", 0).chances[1] < 0.1
