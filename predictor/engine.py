@@ -300,6 +300,9 @@ class Engine:
                 self.history.read(position, offset, offset + length)
         if is_first:
             self.guesses.read(path)
+            if stream.reading >= 0:
+                self.reuse.read_past(stream.reading)
+            stream.reading = path
             if self.directories.used(self.paths.parent(path), path):
                 self.reuse.epoch_began(self.paths.parent(path))
             self._touched[id(stream)] = stream
@@ -337,6 +340,10 @@ class Engine:
     def scores(self) -> list[tuple[bytes, float]]:
         """(path, probability of reuse), for eviction: of what was used since the last call, and of what comes next."""
         return self.reuse.scores(cursor for stream in self.processes for cursor in stream.follower.cursors[:1])
+
+    def turned(self) -> list[tuple[bytes, float]]:
+        """(path, probability of reuse) where a data set's order of things has changed it since the last call."""
+        return self.reuse.turned()
 
     # What is forgotten
 

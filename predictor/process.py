@@ -103,7 +103,7 @@ class Server:
             self._train(now, is_idle=not readable)
             if now >= next_scores:
                 next_scores = now + SCORES_S
-                self._send_scores()
+                self._send_scores(self._engine.scores())
             if now >= next_statistics:
                 next_statistics = now + STATISTICS_S
                 self._report()
@@ -168,6 +168,7 @@ class Server:
             if items:
                 rows = [[i.want, i.path, i.offset, i.length, i.score, i.horizon, i.generator, i.model] for i in items]
                 self._send(["plan", rows])
+            self._send_scores(self._engine.turned())
         self._statistics["inference_seconds"] += time.perf_counter() - started
         return is_open
 
@@ -196,8 +197,7 @@ class Server:
         if len(records):
             self._statistics["lag_seconds"] = max(0.0, time.time() - int(records["time_ns"][-1]) / 1e9)
 
-    def _send_scores(self) -> None:
-        scores = self._engine.scores()
+    def _send_scores(self, scores: list[tuple[bytes, float]]) -> None:
         if scores:
             self._send(["scores", [[path, score] for path, score in scores]])
 

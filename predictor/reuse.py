@@ -39,6 +39,7 @@ class Reuse:
         self._uses_max = uses_max
         self._touched: OrderedDict[int, None] = OrderedDict()  # since scores() was asked
         self._ahead: dict[int, float] = {}  # expected by cursors when scores() was asked
+        self._turned: dict[int, None] = {}  # files of sets, since turned() was asked
         self.uses: OrderedDict[int, tuple[int, int]] = OrderedDict()  # path -> (visits, when last)
         self.counts: list[list[float]] = [[2.0, 1.0] for _ in range(8)]  # by log2 of visits: visits, visited again
 
@@ -46,6 +47,7 @@ class Reuse:
         """The paths that are remembered."""
         yield from self.uses
         yield from self._touched
+        yield from self._turned
         yield from self._ahead
 
     def forget_older_half(self) -> None:
@@ -104,7 +106,19 @@ class Reuse:
         """All files of a set are to be read once more."""
         state = self._directories.find(directory)
         if state is not None:
-            self._touched.update(dict.fromkeys(islice(state.unread, SET_SCORED_MAX)))
+            self._turned.update(dict.fromkeys(islice(state.unread, SET_SCORED_MAX)))
+
+    def read_past(self, path: int) -> None:
+        """A program that read `path` reads on elsewhere: if it is of a set, it is done with for this epoch."""
+        state = self._directories.find(self._paths.parent(path))
+        if state is not None and state.epochs and len(self._turned) < SET_SCORED_MAX:
+            self._turned[path] = None
+
+    def turned(self) -> list[tuple[bytes, float]]:
+        """(path, score) of files of sets that were read, or are to be read anew, since the last call: what is done with
+        is of no use to a cache, and what is to be read anew must not go for it."""
+        turned, self._turned = self._turned, {}
+        return [(self._paths.path(path), self._probability(path)) for path in turned if path not in self._ahead]
 
     def _probability(self, path: int) -> float:
         directory = self._directories.find(self._paths.parent(path))

@@ -38,6 +38,7 @@ class StreamState:
         "previous",
         "proposals",
         "ranked_at",
+        "reading",
         "recent",
         "step",
         "step_repeats",
@@ -54,6 +55,7 @@ class StreamState:
         self.follower = Follower(history)
         self.previous = 0  # position of the last visit in the history
         self.path = -1  # of the last visit
+        self.reading = -1  # path of the file that it began to read last
         self.before = -1  # of the one before it
         self.recent: OrderedDict[int, int] = OrderedDict()  # path -> position
         self.matched: dict[int, int] = {}  # position -> the old position it repeats
@@ -74,7 +76,7 @@ class StreamState:
         yield from self.recent
         yield from self.unranked
         yield from (path for _, (path, *_) in self.trail)
-        yield from (path for path in (self.path, self.before) if path >= 0)
+        yield from (path for path in (self.path, self.before, self.reading) if path >= 0)
 
     def readahead(self, path: int, size: int) -> Readahead:
         """The readahead state of one of its files."""

@@ -122,6 +122,9 @@ class EnginePlanner(NoPlanner):
         self._free_s = max(self._free_s, simulation.now_s) + THINKING_S * (1 + len(pending))
         if items:
             simulation.call_at(self._free_s, lambda: self._carry_out(items))
+        turned = engine.turned()
+        if turned:
+            simulation.call_at(self._free_s, lambda: self._take_scores(turned))
 
     def _plan(self) -> list[PlanItem]:
         return self.engine.plan()
@@ -154,12 +157,15 @@ class EnginePlanner(NoPlanner):
         self.engine.listing(number, names, kinds)
 
     def _score_all(self) -> None:
+        self._take_scores(self.engine.scores())
+        self.simulation.call_at(self.simulation.now_s + SCORES_S, self._score_all)
+
+    def _take_scores(self, scores: Sequence[tuple[bytes, float]]) -> None:
         simulation = self.simulation
-        for path, score in self.engine.scores():
+        for path, score in scores:
             node = simulation.cache.tree.at(path)
             simulation.scored(node, score, self._scores.get(node.id, 0.0))
             self._scores[node.id] = score
-        simulation.call_at(simulation.now_s + SCORES_S, self._score_all)
 
 
 class RivalPlanner(NoPlanner):
