@@ -735,7 +735,7 @@ class Mount:
                 directories[above] = self._find(above) if above else self.metadata.root
             inode = self._child(directories[above], name)
             if inode is not None:
-                if (score < 0) != ((self._scores.get(inode.id) or 0.0) < 0):
+                if score < 0 or (self._scores.get(inode.id) or 0.0) < 0:  # again, for what came since it was said first
                     self._done_with(inode, score < 0)
                 self._scores[inode.id] = score
 

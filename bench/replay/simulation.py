@@ -204,8 +204,8 @@ class Simulation:
         return arrival
 
     def scored(self, node: Node, score: float, before: float) -> None:
-        """The predictor's score of a file is another one than `before`."""
-        if (score < 0) != (before < 0):
+        """The predictor has a score of a file, which was `before`."""
+        if score < 0 or before < 0:
             tell = self.cache.eviction.done_with if score < 0 else self.cache.eviction.not_done_with
             for block in node.blocks:
                 tell(node.key(block))
