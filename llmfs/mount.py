@@ -544,6 +544,7 @@ class Mount:
                 "evictions": sum(int(_value(each)) for each in self.metrics.evictions.values()),
             },
             "control": self._steering.described() if self._steering is not None else {},
+            "guard": self._guard.described() if self._guard is not None else {},
             "pinned": self._pins.described(),
             "policies": self._policies(),
         }

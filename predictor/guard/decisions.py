@@ -73,6 +73,10 @@ class Evidence:
         while len(self._found) > EVIDENCE_MAX or time_s - next(iter(self._found.values()))[0] > self._lives_s:
             self._found.popitem(last=False)
 
+    def clear(self) -> None:
+        """Forget them all."""
+        self._found.clear()
+
 
 def counts_of(conversions: Iterable[Conversion]) -> tuple[int, int, int]:
     """Files, their directories, their types."""

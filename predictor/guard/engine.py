@@ -121,6 +121,13 @@ class GuardEngine:
         known = self._cgroup(number) if is_cgroup else self._groups.setdefault(number, _Group(0.0))
         known.is_forgiven, known.level = True, Level.QUIET
 
+    def pardon(self, is_cgroup: bool, number: int) -> None:
+        """A person has settled what was found so far: it is held against it no more; what comes is."""
+        known = self._cgroup(number) if is_cgroup else self._groups.get(number)
+        if known is not None:
+            known.evidence.clear()
+            known.level = Level.QUIET
+
     def judged(self, group: int) -> tuple[Row, Sequence] | None:
         """What a group would be judged by now, were it worth a look: features (FEATURES,) and tokens (TOKENS,), to
         learn from. None where it has changed next to nothing."""

@@ -123,6 +123,14 @@ def test_forgiven_group_is_quiet() -> None:
     assert not findings(engine, *(in_place(number) for number in range(4, 60)))
 
 
+def test_what_a_person_has_settled_is_not_held_against_it_and_what_comes_is() -> None:
+    engine = GuardEngine()
+    findings(engine, *(in_place(number) for number in range(6)))
+    engine.pardon(False, 1)
+    again = [found.level for found in findings(engine, *(in_place(number) for number in range(6, 12)))]
+    assert again == [Level.ALERTED, Level.THROTTLED, Level.DENIED]
+
+
 def test_notes_in_other_people_s_directories_are_told_of() -> None:
     """Without a look at any content, as from a trace of names; directories of one's own are another matter."""
 
