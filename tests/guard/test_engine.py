@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from predictor.guard.copies import COPIES_MAX
 from predictor.guard.decisions import Level
 from predictor.guard.engine import Finding, GuardEngine, Scorer
 from predictor.guard.events import Event, Kind
@@ -57,6 +58,17 @@ def test_being_slow_does_not_help() -> None:
     engine = GuardEngine()
     hours = (in_place(number, time_s=number * 3600.0) for number in range(6))
     assert findings(engine, *hours)[-1].level is Level.DENIED
+
+
+@pytest.mark.parametrize("files", [100, 3 * COPIES_MAX])
+def test_copying_everything_before_anything_is_removed_does_not_help(files: int) -> None:
+    """Each in a directory and by processes of its own, so that nothing but its name says whose copy it is."""
+    runs = [list(copied(number, group=10 + 2 * number, remover=11 + 2 * number)) for number in range(files)]
+    runs = [[each._replace(time_s=1.0, directory=each.file % 5000) for each in run] for run in runs]
+    engine = GuardEngine()
+    findings(engine, *(iter(run[:-1]) for run in runs))
+    levels = {found.level for run in runs[: 8 if files < COPIES_MAX else 100] for found in engine.observe(run[-1])}
+    assert Level.DENIED in levels
 
 
 def test_few_files_or_one_place_are_not_enough() -> None:
