@@ -4,7 +4,7 @@ The LSTM never sees an attack, so that its surprise is at what programs do not d
 of both kinds, each recording weighing the same, however long. All randomness comes from the seed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,13 @@ DECAY = 1e-2
 class Examples:
     """Windows as they were judged. N of them."""
 
-    rows: npt.NDArray[np.float32]  # (N, FEATURES), without surprises
+    rows: npt.NDArray[np.float32]  # (N, FEATURES), as they come without surprises
     sequences: npt.NDArray[np.int64]  # (N, TOKENS)
     is_attack: npt.NDArray[np.bool_]  # (N,)
     recording: npt.NDArray[np.int64]  # (N,): which one it is of
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Examples":
+        """Those that are chosen, (N,)."""
         return Examples(self.rows[chosen], self.sequences[chosen], self.is_attack[chosen], self.recording[chosen])
 
 
@@ -52,14 +53,30 @@ class _Next(nn.Module):
 
 def train(examples: Examples, seed: int = 0, sequence: Weights | None = None) -> Model:
     """A model of these examples; `sequence`: an LSTM to take as it is (`train_sequence`, `no_sequence`)."""
+    sequence = train_sequence(examples, seed) if sequence is None else sequence
+    return train_classifier(surprised(examples, sequence), sequence, seed)
+
+
+def surprised(examples: Examples, sequence: Weights) -> Examples:
+    """The same windows, with the surprise of this LSTM at them."""
+    model = Model(sequence | _blank("mean", "scale", "hidden.weight", "hidden.bias", "out.weight", "out.bias"))
+    rows = examples.rows.copy()
+    rows[:, -2:] = _surprises(model, examples.sequences)
+    return replace(examples, rows=rows)
+
+
+def train_classifier(examples: Examples, sequence: Weights, seed: int = 0) -> Model:
+    """A model with this LSTM, of windows with its surprise (`surprised`)."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    weights = train_sequence(examples, seed) if sequence is None else sequence
-    model = Model(weights | _blank("mean", "scale", "hidden.weight", "hidden.bias", "out.weight", "out.bias"))
-    rows = examples.rows.copy()
-    for number, tokens in enumerate(examples.sequences):
-        rows[number, -2:] = model.surprise(tokens)
-    return Model(weights | _trained_classifier(rows, examples))
+    return Model(sequence | _trained_classifier(examples.rows, examples))
+
+
+def _surprises(model: Model, sequences: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """sequences (N, TOKENS) -> (N, 2). Windows of a run are alike: each sequence is asked about once."""
+    distinct, places = np.unique(sequences, axis=0, return_inverse=True)
+    found = np.array([model.surprise(tokens) for tokens in distinct], np.float32)  # (distinct, 2)
+    return found[places.reshape(-1)]
 
 
 def no_sequence() -> Weights:
