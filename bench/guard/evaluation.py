@@ -57,6 +57,7 @@ class Outcome:
     groups: int
     notes: int  # directories, not its own, in which a group left files of one name, at most
     groups_at: dict[Level, int]  # groups that came to this level or a higher one
+    cgroups_at: dict[Level, int]
 
 
 def load(directory: Path) -> list[Recorded]:
@@ -100,9 +101,12 @@ def replay(events: Iterable[Event], scorer: Scorer | None) -> Outcome:
             levels[finding.is_cgroup, finding.id] = finding.level
         if level is Level.DENIED:
             break
-    at = {each: sum(reached >= each for reached in levels.values()) for each in Level if each}
+    groups_at, cgroups_at = (
+        {each: sum(kind == is_cgroup and at >= each for (kind, _), at in levels.items()) for each in Level if each}
+        for is_cgroup in (False, True)
+    )
     notes = max((_notes(engine, group) for group in groups), default=0)
-    return Outcome(level, len(hurt), seconds, max(scores), len(groups), notes, at)
+    return Outcome(level, len(hurt), seconds, max(scores), len(groups), notes, groups_at, cgroups_at)
 
 
 def _notes(engine: GuardEngine, group: int) -> int:

@@ -91,18 +91,21 @@ def table(judged: Sequence[Judged]) -> list[str]:
                 f"| {family} | {len(of)} | {system} | {stopped / len(of):.1%} | {median(hurt):.0f} | {max(hurt):.0f}"
                 f" | {median(outcome.seconds for outcome in outcomes):.2f} |"
             )
-    lines += [
-        "",
-        "| benign | groups | system | alerted | throttled | denied | told of, at most | denied, at most |",
-    ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines += ["", f"At most: at {CONFIDENCE:.0%} confidence. Cgroups: told of, throttled, denied.", ""]
+    lines.append(
+        "| benign | groups | system | told of | throttled | denied | told of, at most | denied, at most | cgroups |"
+    )
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, whose in (("negative", "hard negatives"), ("session", "sessions"), ("", "all")):
         of = [each for each in judged if not each.recorded.is_attack and each.recorded.name.startswith(name)]
         for system in SYSTEMS:
-            groups = sum(each.outcomes[system].groups for each in of)
-            at = {level: sum(each.outcomes[system].groups_at[level] for each in of) for level in Level if level}
+            outcomes = [each.outcomes[system] for each in of]
+            groups = sum(each.groups for each in outcomes)
+            at = {level: sum(each.groups_at[level] for each in outcomes) for level in Level if level}
             most = [f"{rate_at_most(at[level], groups):.3%}" for level in (Level.ALERTED, Level.DENIED)]
-            lines.append(f"| {whose} | {groups:,} | {system} | {' | '.join([*map(str, at.values()), *most])} |")
+            cgroups = ", ".join(str(sum(each.cgroups_at[level] for each in outcomes)) for level in at)
+            figures = " | ".join([*map(str, at.values()), *most, f"{cgroups} of {len(of)}"])
+            lines.append(f"| {whose} | {groups:,} | {system} | {figures} |")
     return lines
 
 

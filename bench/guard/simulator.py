@@ -149,6 +149,14 @@ def copied(path: Path, style: Style) -> None:
     removed(path, style)
 
 
+def copied_elsewhere(path: Path, style: Style) -> None:
+    """Into one place, under names that say nothing."""
+    place = path.with_name(f".{style.seed:08x}")
+    place.mkdir(exist_ok=True)
+    _write(place / f"{random.Random(str(path)).getrandbits(64):016x}", _ciphertext(path, style), style)
+    os.unlink(path)
+
+
 def copied_and_wiped(path: Path, style: Style) -> None:
     """The original is overwritten with zeros before it is removed."""
     size_bytes = path.stat().st_size
@@ -233,6 +241,7 @@ FAMILIES: dict[str, tuple[Change, ...]] = {
     "renamed-first": (renamed_first,),
     "truncated": (truncated,),
     "copied": (copied,),
+    "copied-elsewhere": (copied_elsewhere,),
     "copied-and-wiped": (copied_and_wiped,),
     "replaced": (replaced,),
     "intermittent": (intermittent,),

@@ -19,6 +19,10 @@ SIZE_RATIO = (0.9, 1.5)
 SIZE_SLACK_BYTES = 8192
 """A copy's size against its original's: headers and keys make it larger, base64 by a third; compressors, smaller."""
 
+OVERHEAD_BYTES = 1024
+BASE64_RATIO = (4 / 3, 1.37)
+"""What encryption adds to a file, and base64 makes of it: padding, a wrapped key, line ends. Nothing else does."""
+
 _SPREAD = 2654435761
 """Knuth's: successive numbers, as inodes have, come to lie far from each other."""
 
@@ -29,7 +33,7 @@ class Copy(NamedTuple):
     time_s: float
     file: int
     name: bytes
-    directory: int
+    opened: tuple[int, ...]  # files that its writer had opened last
     group: int
     cgroup: int
 
@@ -82,3 +86,10 @@ def fits(original_bytes: int, copy_bytes: int) -> bool:
     """Whether a copy as ciphertext may be so large."""
     low, high = SIZE_RATIO
     return low * original_bytes <= copy_bytes <= high * original_bytes + SIZE_SLACK_BYTES
+
+
+def fits_closely(original_bytes: int, copy_bytes: int) -> bool:
+    """Whether a copy is as large as ciphertext, or base64 of it, is."""
+    low, high = BASE64_RATIO
+    is_plain = original_bytes <= copy_bytes <= original_bytes + OVERHEAD_BYTES
+    return is_plain or low * original_bytes <= copy_bytes <= high * original_bytes + OVERHEAD_BYTES

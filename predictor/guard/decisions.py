@@ -73,6 +73,10 @@ class Evidence:
         while len(self._found) > EVIDENCE_MAX or time_s - next(iter(self._found.values()))[0] > self._lives_s:
             self._found.popitem(last=False)
 
+    def drop(self, file: int) -> bool:
+        """Forget what was found of a file; whether anything was."""
+        return self._found.pop(file, None) is not None
+
     def clear(self) -> None:
         """Forget them all."""
         self._found.clear()

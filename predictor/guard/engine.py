@@ -102,6 +102,7 @@ class GuardEngine:
         """Take in an event. A finding is told once for each rise of a level."""
         group = self._group(event)
         is_new = self.files.is_new(event.file, event.group)
+        is_gone = event.kind is Kind.UNLINK and self.files.is_converted(event.file)
         conversion = self.files.take(event)
         group.window.add(event, is_new)
         if event.kind in (Kind.OPEN, Kind.LIST):
@@ -109,6 +110,8 @@ class GuardEngine:
         group.changes += 1
         if conversion is not None:
             return self._converted(event.time_s, conversion)
+        if is_gone and group.evidence.drop(event.file):  # who overwrites and then removes, as shred does, keeps nothing
+            self._cgroup(event.cgroup).evidence.drop(event.file)
         group.uniform += event.new is not None and event.new.is_uniform and not event.new.has_format
         if group.changes < group.judged_at or not self._is_worth_a_look(group):
             return []

@@ -6,20 +6,29 @@ and whose content was replaced by what may be its ciphertext, in one of three wa
 
     in place     written over, or cut and written anew
     replaced     another file was given its name
-    copied       it was removed or emptied, and a new file of about its size is there
+    copied       it was removed or emptied, and a new file is there: of its name and about its size, or of the very size
+                 that its ciphertext has, by who had just opened it
 
 Compressors shrink what they take in, and editors write what has a format or no more entropy than before: neither
 converts. Bounded: the least recently touched files are forgotten.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
-from predictor.guard.copies import Copies, Copy, fits
+from predictor.guard.copies import Copies, Copy, fits, fits_closely
 from predictor.guard.events import Event, Kind, extension
 from predictor.guard.looks import Look, is_encrypted
 
 FILES_MAX = 8192
+OTHERS_LIVES_S = 600.0
+"""Where one group makes a copy as ciphertext and another removes the original, it is one matter for so long only: who
+keeps encrypted copies tidies up some day."""
+
+READERS_MAX = 1024
+OPENED_MAX = 8
+"""Files that a group opened last, for each of `READERS_MAX`: one of them is what it makes a copy of. A program of many
+threads has several at work."""
 
 
 class Conversion(NamedTuple):
@@ -68,6 +77,7 @@ class FileWindows:
     def __init__(self) -> None:
         self._files: OrderedDict[int, _File] = OrderedDict()
         self._copies = Copies()
+        self._opened: OrderedDict[int, deque[int]] = OrderedDict()  # by group
 
     def is_new(self, file: int, group: int) -> bool:
         """Whether a group may do with a file as it likes: it made it, or nobody has written to it yet."""
@@ -78,6 +88,11 @@ class FileWindows:
         """Whether what was written to the file last may be ciphertext."""
         known = self._files.get(file)
         return known is not None and known.written is not None
+
+    def is_converted(self, file: int) -> bool:
+        """Whether the file holds what may be its ciphertext."""
+        known = self._files.get(file)
+        return known is not None and known.is_converted
 
     def awaits(self, size_bytes: int, time_s: float) -> bool:
         """Whether a new file of ciphertext is about as large as one of this size: its loss would be a conversion."""
@@ -90,6 +105,11 @@ class FileWindows:
     def take(self, event: Event) -> Conversion | None:
         """What an event makes of a file."""
         match event.kind:
+            case Kind.OPEN:
+                self._opened.setdefault(event.group, deque(maxlen=OPENED_MAX)).append(event.file)
+                self._opened.move_to_end(event.group)
+                if len(self._opened) > READERS_MAX:
+                    self._opened.popitem(last=False)
             case Kind.CREATE:
                 self._file(event).made_by = event.group
             case Kind.WRITE:
@@ -123,7 +143,8 @@ class FileWindows:
         file.written, file.group, file.cgroup = new, event.group, event.cgroup
         if is_new:
             if event.file not in self._copies:
-                copy = Copy(event.time_s, event.file, file.name, file.directory, event.group, event.cgroup)
+                opened = tuple(self._opened.get(event.group, ()))
+                copy = Copy(event.time_s, event.file, file.name, opened, event.group, event.cgroup)
                 self._copies.add(copy, event.size_bytes)
             return None
         # At its own place it is judged first: a format lost at the head counts, and so does a rise further on.
@@ -135,15 +156,27 @@ class FileWindows:
         """The original went. Was it copied as ciphertext?"""
         if file.is_new(event.group) or file.old is None:
             return None
-        related = [copy for copy in self._copies.fitting(event.size_bytes, event.time_s) if _is_of(copy, event, file)]
+        fitting = self._copies.fitting(event.size_bytes, event.time_s)
+        related = [copy for copy in fitting if copy.file != event.file and self._is_of(copy, event, file)]
         # The one that has the original's name is its own; else the first that was made.
         for copy in sorted(related, key=lambda copy: (not copy.name.startswith(file.name), copy.time_s)):
             written = self._files.get(copy.file)
             if written is not None and written.written is not None and is_encrypted(file.old, written.written):
                 self._copies.remove(copy.file)
                 groups = tuple({copy.group: None, event.group: None})
-                return self._converted(event, file, groups, tuple({copy.cgroup: None, event.cgroup: None}))
+                cgroups = tuple({copy.cgroup: None, event.cgroup: None})
+                return Conversion(event.file, file.directory, file.extension, groups, cgroups)
         return None
+
+    def _is_of(self, copy: Copy, event: Event, original: _File) -> bool:
+        """Whether a copy may be that of a file which is being lost."""
+        is_own = copy.group == event.group
+        if not is_own and (event.kind is Kind.TRUNCATE or event.time_s - copy.time_s > OTHERS_LIVES_S):
+            return False  # others empty what they write anew
+        if copy.name.startswith(original.name):
+            return True
+        opened = copy.opened if is_own else copy.opened[-1:]
+        return event.file in opened and fits_closely(event.size_bytes, self._copies.size_bytes(copy.file) or 0)
 
     def _renamed(self, event: Event) -> Conversion | None:
         file = self._file(event)
@@ -185,9 +218,3 @@ class FileWindows:
         else:
             self._files.move_to_end(event.file)
         return file
-
-
-def _is_of(copy: Copy, event: Event, original: _File) -> bool:
-    """Whether a copy may be that of a file that is being lost: the same group's, of its name, or beside it."""
-    is_related = copy.name.startswith(original.name) or copy.directory == event.directory
-    return copy.file != event.file and (copy.group == event.group or is_related)

@@ -91,6 +91,60 @@ def test_new_ciphertext_beside_its_original_is_quiet() -> None:
     assert not findings(GuardEngine(), *(backup(number) for number in range(50)))
 
 
+def test_copy_under_another_name_is_its_who_had_just_read_the_original() -> None:
+    def elsewhere(number: int) -> Iterator[Event]:
+        copy = {"file": 5000 + number, "name": b"%x" % number, "directory": 99}
+        yield event(number, Kind.OPEN)
+        yield event(number, Kind.CREATE, **copy)
+        yield event(number, Kind.WRITE, new=CIPHERTEXT, **copy | {"size_bytes": 10_100})
+        yield event(number, Kind.UNLINK, old=TEXT)
+
+    assert findings(GuardEngine(), *(elsewhere(number) for number in range(6)))[-1].level is Level.DENIED
+
+
+def test_backup_of_ciphertext_is_not_held_against_what_others_remove() -> None:
+    """A program that reads everything and copies encrypted archives is not what encrypted the files of their sizes."""
+
+    def backup(number: int) -> Iterator[Event]:
+        copy = {"file": 5000 + number, "name": b".%d.aes.x" % number, "directory": 99}
+        yield event(number, Kind.OPEN, group=2)
+        yield event(number, Kind.OPEN, group=2, file=3000 + number)
+        yield event(number, Kind.CREATE, group=2, **copy)
+        yield event(number, Kind.WRITE, group=2, new=CIPHERTEXT, **copy | {"size_bytes": 10_100})
+
+    removals = (iter([event(number, Kind.UNLINK, group=3 + number, old=TEXT)]) for number in range(50))
+    assert not findings(GuardEngine(), *(backup(number) for number in range(50)), *removals)
+
+
+def test_file_written_anew_beside_its_encrypted_copy_is_not_lost() -> None:
+    engine = GuardEngine()
+    findings(engine, *(iter(list(copied(number))[:2]) for number in range(20)))
+    anew = ([event(n, Kind.TRUNCATE, 2, old=TEXT), event(n, Kind.WRITE, 2, new=TEXT)] for n in range(20))
+    assert not findings(engine, *map(iter, anew))
+
+
+def test_copy_that_was_kept_is_not_held_against_who_tidies_up_later() -> None:
+    engine = GuardEngine()
+    findings(engine, *(iter(list(copied(number))[:2]) for number in range(20)))
+    late = (iter([event(n, Kind.UNLINK, 2, old=TEXT, time_s=3000.0 + n)]) for n in range(20))
+    assert not findings(engine, *late)
+
+
+def test_who_overwrites_and_removes_has_encrypted_nothing() -> None:
+    """As shred does; who keeps a copy as ciphertext is another matter."""
+
+    def shred(number: int) -> Iterator[Event]:
+        yield from in_place(number)
+        yield event(number, Kind.UNLINK, old=CIPHERTEXT)
+
+    def wiped(number: int) -> Iterator[Event]:
+        *made, removal = copied(number)
+        yield from [*made, *in_place(number), removal]
+
+    assert not findings(GuardEngine(), *(shred(number) for number in range(50)))
+    assert findings(GuardEngine(), *(wiped(number) for number in range(6)))[-1].level is Level.DENIED
+
+
 def test_own_files_may_become_anything() -> None:
     engine = GuardEngine()
     for number in range(50):
