@@ -6,8 +6,8 @@ and whose content was replaced by what may be its ciphertext, in one of three wa
 
     in place     written over, or cut and written anew
     replaced     another file was given its name
-    copied       it was removed or emptied, and a new file is there: of its name and about its size, or of the very size
-                 that its ciphertext has, by who had just opened it
+    copied       it was removed or emptied, and a new file of about its size is there: of its name, or by who had just
+                 opened it
 
 Compressors shrink what they take in, and editors write what has a format or no more entropy than before: neither
 converts. Bounded: the least recently touched files are forgotten.
@@ -173,10 +173,11 @@ class FileWindows:
         is_own = copy.group == event.group
         if not is_own and (event.kind is Kind.TRUNCATE or event.time_s - copy.time_s > OTHERS_LIVES_S):
             return False  # others empty what they write anew
-        if copy.name.startswith(original.name):
+        is_last = copy.opened[-1:] == (event.file,)
+        if copy.name.startswith(original.name) or (is_own and is_last):
             return True
-        opened = copy.opened if is_own else copy.opened[-1:]
-        return event.file in opened and fits_closely(event.size_bytes, self._copies.size_bytes(copy.file) or 0)
+        is_among = is_last or (is_own and event.file in copy.opened)
+        return is_among and fits_closely(event.size_bytes, self._copies.size_bytes(copy.file) or 0)
 
     def _renamed(self, event: Event) -> Conversion | None:
         file = self._file(event)
