@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predictor.guard.model import HIDDEN, SHAPES, WIDTH, Model, Weights
+from predictor.guard.model import HIDDEN, LATE, SHAPES, WIDTH, Model, Weights
 from predictor.guard.windows import FEATURES, NO_TOKEN, VOCABULARY
 
 LSTM_STEPS = 600
 CLASSIFIER_STEPS = 1500
 BATCH = 64
+SURPRISED_AT_ONCE = 1024
 DECAY = 1e-2
 """Of the classifier's weights: it has to do with programs and attacks that it has not seen."""
 
@@ -59,10 +60,30 @@ def train(examples: Examples, seed: int = 0, sequence: Weights | None = None) ->
 
 def surprised(examples: Examples, sequence: Weights) -> Examples:
     """The same windows, with the surprise of this LSTM at them."""
-    model = Model(sequence | _blank("mean", "scale", "hidden.weight", "hidden.bias", "out.weight", "out.bias"))
     rows = examples.rows.copy()
-    rows[:, -2:] = _surprises(model, examples.sequences)
+    rows[:, -2:] = surprises(sequence, examples.sequences)
     return replace(examples, rows=rows)
+
+
+def surprises(sequence: Weights, sequences: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """What `Model.surprise` says of each: sequences (N, TOKENS) -> (N, 2)."""
+    torch.set_num_threads(1)
+    net = _Next()
+    net.load_state_dict({name: torch.from_numpy(sequence[name]) for name in net.state_dict()})
+    found = np.zeros((len(sequences), 2), np.float32)
+    for start in range(0, len(sequences), SURPRISED_AT_ONCE):
+        chunk = sequences[start : start + SURPRISED_AT_ONCE]  # (B, T)
+        lengths = (chunk != NO_TOKEN).sum(axis=1)  # (B,)
+        from_left = np.stack([np.roll(row, length) for row, length in zip(chunk, lengths, strict=True)])
+        tokens = torch.from_numpy(from_left)
+        with torch.no_grad():
+            logits = net(tokens[:, :-1]).transpose(1, 2)  # (B, V, T - 1)
+        steps = functional.cross_entropy(logits, tokens[:, 1:], reduction="none").numpy()  # (B, T - 1)
+        for number, length in enumerate(lengths):
+            known = steps[number, : max(0, length - 1)]
+            if len(known):
+                found[start + number] = known.mean(), known[-LATE:].mean()
+    return found
 
 
 def train_classifier(examples: Examples, sequence: Weights, seed: int = 0) -> Model:
@@ -70,13 +91,6 @@ def train_classifier(examples: Examples, sequence: Weights, seed: int = 0) -> Mo
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     return Model(sequence | _trained_classifier(examples.rows, examples))
-
-
-def _surprises(model: Model, sequences: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """sequences (N, TOKENS) -> (N, 2). Windows of a run are alike: each sequence is asked about once."""
-    distinct, places = np.unique(sequences, axis=0, return_inverse=True)
-    found = np.array([model.surprise(tokens) for tokens in distinct], np.float32)  # (distinct, 2)
-    return found[places.reshape(-1)]
 
 
 def no_sequence() -> Weights:
