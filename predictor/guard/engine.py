@@ -183,7 +183,7 @@ class GuardEngine:
     ) -> list[Finding]:
         counts, windows = counts_of(evidence), [group.window for group in groups]
         row = features(windows, counts)
-        score = self._scorer(row, tokens(windows)) if self._scorer is not None else None
+        score = self._scorer(row, tokens(windows)) if self._scorer is not None and not is_cgroup else None
         is_suspicious = drops_notes(row) or (
             score is not None and score >= SCORE_ALERT and any(each.hurts for each in windows)
         )

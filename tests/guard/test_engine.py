@@ -177,6 +177,13 @@ def test_groups_that_share_an_attack_have_their_cgroup_denied() -> None:
     assert [(each.is_cgroup, each.id, each.level) for each in found][-1] == (True, 7, Level.DENIED)
 
 
+def test_score_says_nothing_of_a_cgroup() -> None:
+    sure: Scorer = lambda row, sequence: 1.0  # noqa: E731
+    runs = [copied(number, group=10 + 2 * number, remover=11 + 2 * number) for number in range(8)]
+    levels = [each.level for each in findings(GuardEngine(sure), *runs[:7]) if each.is_cgroup]
+    assert levels == [Level.ALERTED, Level.THROTTLED]
+
+
 def test_group_that_is_denied_itself_does_not_have_its_cgroup_denied() -> None:
     found = findings(GuardEngine(), *(in_place(number) for number in range(30)))
     assert not any(each.is_cgroup for each in found)
