@@ -550,6 +550,7 @@ class Mount:
                 "evictions": sum(int(each.value) for each in self.metrics.evictions.values()),
             },
             "control": self._steering.described() if self._steering is not None else {},
+            "guard": self._guard.described() if self._guard is not None else {},
             "pinned": self._pins.described(),
             "policies": self._policies(),
         }

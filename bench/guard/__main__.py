@@ -36,10 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("directory", type=Path)
     one.add_argument("seed", type=int)
     one.set_defaults(run=_attack)
-    one = commands.add_parser("record", help="record attacks and benign programs through mounts (ten minutes)")
+    one = commands.add_parser("record", help="record attacks and benign programs through mounts (half an hour)")
     one.add_argument("output", type=Path)
     one.add_argument("--seeds", type=int, default=5, help="attacks of each family (default 5)")
-    one.add_argument("--seconds", type=float, default=1800.0, help="begin no workload after so long (default 1800)")
+    one.add_argument("--seconds", type=float, default=3600.0, help="begin no workload after so long (default 3600)")
+    one.add_argument("--only", default="", metavar="NAME", help="those whose names begin so")
     one.set_defaults(run=_record)
     one = commands.add_parser("train", help="make the weights that are shipped, of such recordings alone")
     one.add_argument("recordings", type=Path)
@@ -68,7 +69,7 @@ def _attack(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="llmfs-guard-", ignore_cleanup_errors=True) as scratch:
-        recordings.record(args.output, Path(scratch).resolve(), range(args.seeds), args.seconds, Progress())
+        recordings.record(args.output, Path(scratch).resolve(), range(args.seeds), args.seconds, Progress(), args.only)
     return 0
 
 
@@ -82,16 +83,15 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     judged = leaving_out.judge(evaluation.load(args.recordings))
-    print("\n".join(leaving_out.table(judged)))
-    for system in leaving_out.SYSTEMS[1:]:
-        print(f"\narea under the ROC of runs, {system}: {leaving_out.roc(judged, system)[2]:.4f}")
+    print("\n".join([*leaving_out.table(judged), "", *leaving_out.named(judged), ""]))
+    areas = ", ".join(f"{by} {leaving_out.roc(judged, by)[2]:.4f}" for by in leaving_out.SCORES)
+    print(f"area under the ROC of windows, left out: {areas}")
     if args.plot is not None:
         leaving_out.plot(judged, args.plot)
     shipped = model.shipped()
     for directory, read in ((args.ransomware, evaluation.ebpf), (args.benign, evaluation.accesses)):
         if directory is not None:
-            print("\n| trace, judged by what is shipped | found | after seconds | highest score |")
-            print("| --- | --- | --- | --- |")
+            print("\n".join(["", "Judged by what is shipped:", "", *leaving_out.TOLD]))
             for path in sorted(directory.glob("*.csv.gz")):
                 print(leaving_out.told(path.name.partition(".")[0], evaluation.replay(read(path), shipped)))
     return 0
@@ -106,10 +106,13 @@ def _live(args: argparse.Namespace) -> int:
                 each = found[-1]
                 said = "stopped" if each.is_stopped else "NOT STOPPED"
                 print(f"{family} {seed}: {said}, hurt {each.hurt}, lost {each.lost}")
-    stopped = sum(each.is_stopped for each in found)
-    hurt = statistics.median(each.hurt for each in found)
-    print(f"{stopped} of {len(found)} stopped; files hurt: median {hurt}, most {max(each.hurt for each in found)};")
-    print(f"files lost after restoring: {sum(each.lost for each in found)} in all")
+    print("\n| family | stopped | files hurt, median | most | lost after restoring, in all |")
+    print("| --- | --- | --- | --- | --- |")
+    for family in (*simulator.FAMILIES, "all"):
+        of = [each for each in found if family in (each.family, "all")]
+        hurt, lost = [each.hurt for each in of], sum(each.lost for each in of)
+        stopped = f"{sum(each.is_stopped for each in of)} of {len(of)}"
+        print(f"| {family} | {stopped} | {statistics.median(hurt):g} | {max(hurt)} | {lost} |")
     return 0
 
 

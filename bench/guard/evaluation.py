@@ -20,13 +20,20 @@ from predictor.guard.decisions import Level
 from predictor.guard.engine import GuardEngine, Row, Scorer, Sequence
 from predictor.guard.events import Event, Kind
 from predictor.guard.training import Examples
+from predictor.guard.windows import foreign_notes
 
 SAMPLE_EVERY = 3
 """Changes between two windows that are learned from: an attack is to be known by its third file."""
 
+WINDOWS_MAX = 1000
+"""Of a run, in about: a longer one weighs no more (predictor/guard/training.py)."""
+
 THREADS_APART = 8
 """Thread ids of the eBPF traces that follow each other within so many are taken for one process group's: they name
 none."""
+
+NAME_BYTES_MAX = 63
+"""Longer names are cut in these traces: such a one names no file, and often no note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,9 @@ class Outcome:
     seconds: float  # from the first change of who was found to the first finding; nan: there was none
     score: float  # the highest
     groups: int
+    notes: int  # directories, not its own, in which a group left files of one name, at most
     groups_at: dict[Level, int]  # groups that came to this level or a higher one
+    cgroups_at: dict[Level, int]
 
 
 def load(directory: Path) -> list[Recorded]:
@@ -56,7 +65,8 @@ def load(directory: Path) -> list[Recorded]:
     found = []
     for kind in ("benign", "attacks"):
         for path in sorted((directory / kind).glob("*.events")):
-            family = path.stem.rpartition("-")[0] if kind == "attacks" else path.stem
+            stem, _, number = path.stem.rpartition("-")
+            family = stem if number.isdigit() else path.stem  # one kind of attack, or of session, by its seeds
             found.append(Recorded(path.stem, family, kind == "attacks", tuple(read(path))))
     return [each for each in found if each.events]
 
@@ -91,8 +101,17 @@ def replay(events: Iterable[Event], scorer: Scorer | None) -> Outcome:
             levels[finding.is_cgroup, finding.id] = finding.level
         if level is Level.DENIED:
             break
-    at = {each: sum(reached >= each for reached in levels.values()) for each in Level if each}
-    return Outcome(level, len(hurt), seconds, max(scores), len(groups), at)
+    groups_at, cgroups_at = (
+        {each: sum(kind == is_cgroup and at >= each for (kind, _), at in levels.items()) for each in Level if each}
+        for is_cgroup in (False, True)
+    )
+    notes = max((_notes(engine, group) for group in groups), default=0)
+    return Outcome(level, len(hurt), seconds, max(scores), len(groups), notes, groups_at, cgroups_at)
+
+
+def _notes(engine: GuardEngine, group: int) -> int:
+    judged = engine.judged(group)
+    return round(foreign_notes(judged[0])) if judged is not None else 0
 
 
 def examples(recorded: Iterable[Recorded]) -> Examples:
@@ -101,11 +120,12 @@ def examples(recorded: Iterable[Recorded]) -> Examples:
     for number, each in enumerate(recorded):
         for events in (each.events, tuple(bare(each.events))):
             engine = GuardEngine()
+            every = max(SAMPLE_EVERY, len(events) // WINDOWS_MAX)
             changes = 0
             for event in events:
                 engine.observe(event)
                 changes += event.kind not in (Kind.OPEN, Kind.LIST)
-                if changes % SAMPLE_EVERY or event.kind in (Kind.OPEN, Kind.LIST):
+                if changes % every or event.kind in (Kind.OPEN, Kind.LIST):
                     continue
                 judged = engine.judged(event.group)
                 if judged is not None:
@@ -127,6 +147,7 @@ def ebpf(path: Path) -> Iterator[Event]:
     """A trace of the ebpfangel collector: TS (ns), PID (a thread), TYPE 0 open, 1 create, 2 delete, FILENAME."""
     with gzip.open(path, "rt", errors="replace", newline="") as file:
         table = [row for row in csv.DictReader(file) if row["TYPE"] in ("0", "1", "2")]
+    table = [row for row in table if len(row["FILENAME"]) < NAME_BYTES_MAX]
     threads = sorted({int(row["PID"]) for row in table})
     group_of, group = {}, 0
     for before, thread in zip([-THREADS_APART - 1, *threads], threads, strict=False):

@@ -17,6 +17,7 @@ import msgpack
 
 from bench.guard import runs, simulator
 from bench.guard.negatives import NEGATIVES
+from bench.guard.sessions import SESSIONS
 from bench.mounted import Llmfs
 from bench.programs import base
 from bench.programs.base import Workload
@@ -27,17 +28,22 @@ from predictor.guard.events import Event, Kind
 from predictor.guard.looks import Look
 
 
-def record(output: Path, scratch: Path, seeds: Sequence[int], limit_s: float, progress: Progress) -> None:
-    """Records all workloads that this machine has the programs for, and attacks of all families with these seeds."""
+def record(
+    output: Path, scratch: Path, seeds: Sequence[int], limit_s: float, progress: Progress, only: str = ""
+) -> None:
+    """Records all workloads that this machine has the programs for, and attacks of all families with these seeds;
+    of either, those whose names begin with `only`."""
     began_s = time.monotonic()
     (output / "benign").mkdir(parents=True, exist_ok=True)
     (output / "attacks").mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         with progress.step(f"attacks, seed {seed}"):
-            for family in simulator.FAMILIES:
-                with runs.environment(**{RECORD_TO: str(output / "attacks" / f"{family}-{seed}.events")}):
+            for family in (name for name in simulator.FAMILIES if name.startswith(only)):
+                with runs.environment(**{RECORD_TO: _new(output / "attacks" / f"{family}-{seed}.events")}):
                     runs.attacked(scratch, family, seed, "--guard", "watch")
-    for workload in (*NEGATIVES, *WORKLOADS):
+    for workload in (*NEGATIVES, *SESSIONS, *WORKLOADS):
+        if not workload.name.startswith(only):
+            continue
         with progress.step(workload.name) as said:
             if workload.missing or time.monotonic() - began_s > limit_s:
                 said.append("left out")
@@ -55,13 +61,19 @@ def _record(workload: Workload, target: Path, scratch: Path) -> None:
             place.mkdir()
         workload.prepare(source)
         with (
-            runs.environment(**{RECORD_TO: str(target)}),
+            runs.environment(**{RECORD_TO: _new(target)}),
             Llmfs(source, mountpoint, scratch / "cache", "--predictor", "off", "--guard", "watch"),
         ):
             runs.in_a_group(lambda: _run_in_groups(workload, mountpoint))
     finally:
         for place in scratch.iterdir():
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _new(target: Path) -> str:
+    """A mount adds to what is there: not to an earlier run's."""
+    target.unlink(missing_ok=True)
+    return str(target)
 
 
 def _run_in_groups(workload: Workload, mountpoint: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class Style:
         )
 
 
+Change = Callable[[Path, Style], None]
+"""What a family does to a file."""
+
+
 class StoppedError(Exception):
     """A change was refused."""
 
@@ -53,22 +57,27 @@ def attack(root: Path, family: str, seed: int) -> tuple[int, bool]:
         raise ValueError(f"{root} was not made by bench.guard.trees: it is not touched")
     style = Style.of(seed)
     hurt = 0
+    *before, last = FAMILIES[family]
     try:
-        for path in _files(root, style):
-            _refusing(FAMILIES[family], path, style)
+        paths: Iterable[Path] = _files(root, style)
+        for change in before:
+            paths = [_refusing(change, path, style) for path in paths]
+        for path in paths:
+            _refusing(last, path, style)
             hurt += 1
     except StoppedError:
         return hurt, True
     return hurt, False
 
 
-def _refusing(change: Callable[[Path, Style], None], path: Path, style: Style) -> None:
+def _refusing(change: Change, path: Path, style: Style) -> Path:
     try:
         change(path, style)
     except OSError as error:
         if error.errno in _REFUSED:
             raise StoppedError from None
         raise
+    return path
 
 
 def _files(root: Path, style: Style) -> Iterator[Path]:
@@ -109,10 +118,17 @@ def in_place_unnamed(path: Path, style: Style) -> None:
     _write(path, _ciphertext(path, style)[:-32], style, "r+b")
 
 
+def renamed(path: Path, style: Style) -> None:
+    os.rename(path, f"{path}{style.ending}")
+
+
+def written_under_its_new_name(path: Path, style: Style) -> None:
+    in_place_unnamed(Path(f"{path}{style.ending}"), style)
+
+
 def renamed_first(path: Path, style: Style) -> None:
-    target = Path(f"{path}{style.ending}")
-    os.rename(path, target)
-    _write(target, _ciphertext(target, style), style, "r+b")
+    renamed(path, style)
+    written_under_its_new_name(path, style)
 
 
 def truncated(path: Path, style: Style) -> None:
@@ -120,8 +136,24 @@ def truncated(path: Path, style: Style) -> None:
     os.rename(path, f"{path}{style.ending}")
 
 
-def copied(path: Path, style: Style) -> None:
+def copy(path: Path, style: Style) -> None:
     _write(Path(f"{path}{style.ending}"), _ciphertext(path, style), style)
+
+
+def removed(path: Path, _: Style) -> None:
+    os.unlink(path)
+
+
+def copied(path: Path, style: Style) -> None:
+    copy(path, style)
+    removed(path, style)
+
+
+def copied_elsewhere(path: Path, style: Style) -> None:
+    """Into one place, under names that say nothing."""
+    place = path.with_name(f".{style.seed:08x}")
+    place.mkdir(exist_ok=True)
+    _write(place / f"{random.Random(str(path)).getrandbits(64):016x}", _ciphertext(path, style), style)
     os.unlink(path)
 
 
@@ -203,18 +235,22 @@ def _in_a_group_of_its_own(do: Callable[[], None]) -> None:
         raise OSError(process.exitcode, os.strerror(process.exitcode))
 
 
-FAMILIES: dict[str, Callable[[Path, Style], None]] = {
-    "in-place": in_place,
-    "in-place-unnamed": in_place_unnamed,
-    "renamed-first": renamed_first,
-    "truncated": truncated,
-    "copied": copied,
-    "copied-and-wiped": copied_and_wiped,
-    "replaced": replaced,
-    "intermittent": intermittent,
-    "slow": slow,
-    "encoded": encoded,
-    "threads": threads,
-    "split": split,
-    "split-steps": split_steps,
+FAMILIES: dict[str, tuple[Change, ...]] = {
+    "in-place": (in_place,),
+    "in-place-unnamed": (in_place_unnamed,),
+    "renamed-first": (renamed_first,),
+    "truncated": (truncated,),
+    "copied": (copied,),
+    "copied-elsewhere": (copied_elsewhere,),
+    "copied-and-wiped": (copied_and_wiped,),
+    "replaced": (replaced,),
+    "intermittent": (intermittent,),
+    "slow": (slow,),
+    "encoded": (encoded,),
+    "threads": (threads,),
+    "renamed-all-first": (renamed, written_under_its_new_name),
+    "copied-all-first": (copy, removed),
+    "split": (split,),
+    "split-steps": (split_steps,),
 }
+"""What each does: one pass over all files, or several, of which the last is the one that hurts."""

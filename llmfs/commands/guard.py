@@ -17,6 +17,8 @@ from llmfs.settings import format_size
 
 app = typer.Typer(help="See and settle what the guard of a mount has found.")
 
+_HELD_UP = ("throttled", "denied")
+
 Mountpoint = Annotated[
     str,
     typer.Argument(metavar="MOUNTPOINT", help="A mount of llmfs.", show_default=False, autocompletion=mountpoints),
@@ -34,16 +36,28 @@ def show(
     if as_json:
         print(json.dumps(rows(said, "rows"), indent=2))
         return
-    for row in rows(said, "rows"):
+    found = rows(said, "rows")
+    for row in found:
         print(_line(row))
-    if not rows(said, "rows"):
+    if not found:
         print("nobody was found, and nothing is kept")
+    if any(number(row, "kept") for row in found):
+        print(f"llmfs guard restore {one_line(mountpoint)} ID puts back what is kept of a group")
+    if any(row.get("level") in _HELD_UP for row in found):
+        print(f"llmfs guard allow {one_line(mountpoint)} ID lets it go on, for good or --once")
 
 
 @app.command()
-def allow(mountpoint: Mountpoint, group: Id) -> None:
+def allow(
+    mountpoint: Mountpoint,
+    group: Id,
+    once: Annotated[
+        bool, typer.Option("--once", help="Remember nothing: what was found so far is settled, what comes is judged.")
+    ] = False,
+) -> None:
     """Let a group go on, and what it runs from now on: its program and user are remembered, over mounts too."""
-    print(f"allowed: {one_line(str(_ask(mountpoint, {'do': 'guard-allow', 'id': group}).get('allowed')))}")
+    said = _ask(mountpoint, {"do": "guard-allow", "id": group, "once": once})
+    print(f"allowed: {one_line(str(said.get('allowed')))}")
 
 
 @app.command()
@@ -78,11 +92,19 @@ def _line(row: Mapping[str, Any]) -> str:
         parts.append(one_line(f"{row['command']} ({row.get('program') or 'gone'}, uid {row.get('uid')})"))
     if number(row, "files"):
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(number(row, "since_s")))
-        parts.append(f"{since}: {number(row, 'files'):,.0f} files in {number(row, 'directories'):,.0f} directories")
-    parts.append(f"{number(row, 'kept'):,.0f} copies kept")
+        files, directories = _count(row, "files", "file"), _count(row, "directories", "directory", "directories")
+        parts.append(f"{since}: {files} in {directories} may have been encrypted")
+    size = f" ({format_size(number(row, 'kept_bytes'))})" if number(row, "kept_bytes") else ""
+    parts.append(f"{_count(row, 'kept', 'copy', 'copies')} kept{size}")
     return "  ".join(parts)
 
 
+def _count(row: Mapping[str, Any], key: str, one: str, more: str = "") -> str:
+    """`1 file`, `2 files`."""
+    found = number(row, key)
+    return f"{found:,.0f} {one if found == 1 else more or one + 's'}"
+
+
 def _restored(said: Mapping[str, Any]) -> str:
-    text = f"{number(said, 'files'):,.0f} files put back ({format_size(number(said, 'bytes'))})"
+    text = f"{_count(said, 'files', 'file')} put back ({format_size(number(said, 'bytes'))})"
     return text + (f"; {number(said, 'errors'):,.0f} changes could not be undone" if number(said, "errors") else "")

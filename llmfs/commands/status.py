@@ -118,6 +118,7 @@ def _lines(says: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("profile", _profile(table(says, "profile"))),
         ("predictor", _predictor(says)),
         ("control", _control(table(says, "control"))),
+        ("guard", _guard(table(says, "guard"))),
         ("source", _source(table(says, "source_calls"))),
         ("metrics", f"http://127.0.0.1:{says['metrics_port']}/metrics" if says.get("metrics_port") else ""),
         ("page", _page(says)),
@@ -239,6 +240,18 @@ def _control(figures: Mapping[str, Any]) -> str:
     if isinstance(short, list) and short:
         words += f", stepping back: short of {one_line(' and '.join(map(str, short)))}"
     return words
+
+
+def _guard(figures: Mapping[str, Any]) -> str:
+    """What the guard may do, and who is held up or told of, such as `protect: 1 denied (llmfs guard list)`."""
+    if not figures:
+        return ""
+    mode = one_line(str(figures.get("mode", "")))
+    if figures.get("is_down") is True:
+        return f"{mode}: off since it failed, the log says how"
+    levels = [level for level in ("denied", "throttled", "alerted") if number(figures, level)]
+    found = ", ".join(f"{number(figures, level):,.0f} {level}" for level in levels)
+    return f"{mode}: {found} (llmfs guard list)" if found else mode
 
 
 def _source(figures: Mapping[str, Any]) -> str:

@@ -128,6 +128,10 @@ class Undo:
         """Entries by number, the newest first: the order in which they are undone."""
         return [(number, entry) for number, (entry, _) in reversed(self._entries.items()) if is_wanted(entry)]
 
+    def disk_bytes(self, number: int) -> int:
+        """What an entry takes on disk."""
+        return self._entries[number][1]
+
     def data(self, number: int) -> bytes:
         """What was there. Raises OSError, ValueError."""
         return _read(self._directory / f"{number:010}")[1]

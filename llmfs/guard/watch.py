@@ -117,6 +117,7 @@ class Guard:
         self.metrics = metrics
         self._allowed = Allowed(directory)
         self._hook = hook
+        self._mode = mode
         self._highest = HIGHEST[mode]
         self._observe = observe
         self._opened: OrderedDict[int, deque[Event]] = OrderedDict()
@@ -233,8 +234,7 @@ class Guard:
         who = self.actors.cgroup(finding.id) if finding.is_cgroup else self.actors.by_id(finding.id)
         if who is None:
             return
-        is_allowed = self._allowed.has_cgroup(who) if isinstance(who, Cgroup) else self._allowed.has(who)
-        if is_allowed:
+        if self._is_allowed(who):
             self.engine.forgive(finding.is_cgroup, finding.id)
             return
         level = min(finding.level, self._highest)
@@ -275,7 +275,7 @@ class Guard:
             who = self._who(found)
             rows[found.ref] = {
                 "id": found.ref,
-                "level": (who.level if who is not None else Level.QUIET).name.lower(),
+                "level": self._standing(who),
                 "command": found.command,
                 "program": found.program,
                 "uid": found.uid,
@@ -286,26 +286,54 @@ class Guard:
                 "kept": 0,
                 "kept_bytes": 0,
             }
-        for entry in [entry for _, entry in self.undo.of(lambda _: True)] if self.undo is not None else []:
+        for number, entry in self.undo.of(lambda _: True) if self.undo is not None else []:
             refs = [entry.ref] if entry.ref in rows else []
             refs += [ref for ref in (_cgroup_ref(entry.cgroup),) if ref in rows]
             for ref in refs or [entry.ref]:
-                row = rows.setdefault(ref, {"id": ref, "level": "quiet", "command": entry.command, "kept": 0})
+                row = rows.setdefault(
+                    ref, {"id": ref, "level": "quiet", "command": entry.command, "kept": 0, "kept_bytes": 0}
+                )
                 row["kept"] += 1
+                row["kept_bytes"] += self.undo.disk_bytes(number) if self.undo is not None else 0
         figures["rows"] = list(rows.values())
 
     async def allow(self, request: Mapping[str, Any], figures: dict[str, Any], _: object) -> None:
-        """A person says that it may, now and after remounts. Raises ValueError, OSError."""
+        """A person says that it may, now and after remounts; `once`: that what was found so far is settled. Raises
+        ValueError, OSError."""
         found = self._found.get(str(request.get("id")))
         who = self._who(found) if found is not None else None
         if found is None or who is None:
             raise ValueError("no such group was found since the mount: see llmfs guard list")
+        if request.get("once") is True:
+            self.engine.pardon(found.finding.is_cgroup, found.finding.id)
+            who.level = Level.QUIET
+            figures["allowed"] = f"{found.ref}, until it is found again"
+            log.info("%s may go on, a person says", found.ref)
+            return
         if isinstance(who, Actor):
             who.program = found.program
         figures["allowed"] = self._allowed.allow(who)
         self.engine.forgive(found.finding.is_cgroup, found.finding.id)
         who.level = Level.QUIET
         log.info("%s is allowed by a person: %s", found.ref, figures["allowed"])
+
+    def described(self) -> dict[str, Any]:
+        """For `llmfs status`: the mode, and how many are at which level now."""
+        standings = [self._standing(self._who(found)) for found in self._found.values()]
+        return {
+            "mode": self._mode.value,
+            "is_down": self.is_down,
+            **{level.name.lower(): standings.count(level.name.lower()) for level in Level if level},
+        }
+
+    def _standing(self, who: Actor | Cgroup | None) -> str:
+        """What a person is told of it: its level, or that it is allowed."""
+        if who is None:
+            return Level.QUIET.name.lower()
+        return "allowed" if self._is_allowed(who) else who.level.name.lower()
+
+    def _is_allowed(self, who: Actor | Cgroup) -> bool:
+        return self._allowed.has_cgroup(who) if isinstance(who, Cgroup) else self._allowed.has(who)
 
     def wanted(self, ref: str) -> Callable[[Entry], bool]:
         """The entries that belong to what a person names."""

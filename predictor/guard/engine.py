@@ -102,6 +102,7 @@ class GuardEngine:
         """Take in an event. A finding is told once for each rise of a level."""
         group = self._group(event)
         is_new = self.files.is_new(event.file, event.group)
+        is_gone = event.kind is Kind.UNLINK and self.files.is_converted(event.file)
         conversion = self.files.take(event)
         group.window.add(event, is_new)
         if event.kind in (Kind.OPEN, Kind.LIST):
@@ -109,6 +110,8 @@ class GuardEngine:
         group.changes += 1
         if conversion is not None:
             return self._converted(event.time_s, conversion)
+        if is_gone and group.evidence.drop(event.file):  # who overwrites and then removes, as shred does, keeps nothing
+            self._cgroup(event.cgroup).evidence.drop(event.file)
         group.uniform += event.new is not None and event.new.is_uniform and not event.new.has_format
         if group.changes < group.judged_at or not self._is_worth_a_look(group):
             return []
@@ -120,6 +123,13 @@ class GuardEngine:
         """A person says that it may: it comes to no level, whatever it does."""
         known = self._cgroup(number) if is_cgroup else self._groups.setdefault(number, _Group(0.0))
         known.is_forgiven, known.level = True, Level.QUIET
+
+    def pardon(self, is_cgroup: bool, number: int) -> None:
+        """A person has settled what was found so far: it is held against it no more; what comes is."""
+        known = self._cgroup(number) if is_cgroup else self._groups.get(number)
+        if known is not None:
+            known.evidence.clear()
+            known.level = Level.QUIET
 
     def judged(self, group: int) -> tuple[Row, Sequence] | None:
         """What a group would be judged by now, were it worth a look: features (FEATURES,) and tokens (TOKENS,), to
@@ -173,7 +183,7 @@ class GuardEngine:
     ) -> list[Finding]:
         counts, windows = counts_of(evidence), [group.window for group in groups]
         row = features(windows, counts)
-        score = self._scorer(row, tokens(windows)) if self._scorer is not None else None
+        score = self._scorer(row, tokens(windows)) if self._scorer is not None and not is_cgroup else None
         is_suspicious = drops_notes(row) or (
             score is not None and score >= SCORE_ALERT and any(each.hurts for each in windows)
         )

@@ -6,7 +6,8 @@ and whose content was replaced by what may be its ciphertext, in one of three wa
 
     in place     written over, or cut and written anew
     replaced     another file was given its name
-    copied       it was removed or emptied, and a new file of about its size is there
+    copied       it was removed or emptied, and a new file of about its size is there: of its name, or by who had just
+                 opened it
 
 Compressors shrink what they take in, and editors write what has a format or no more entropy than before: neither
 converts. Bounded: the least recently touched files are forgotten.
@@ -15,19 +16,19 @@ converts. Bounded: the least recently touched files are forgotten.
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
+from predictor.guard.copies import Copies, Copy, fits, fits_closely
 from predictor.guard.events import Event, Kind, extension
 from predictor.guard.looks import Look, is_encrypted
 
 FILES_MAX = 8192
-COPIES_MAX = 256
-"""New files of ciphertext that wait for the loss of their originals."""
+OTHERS_LIVES_S = 600.0
+"""Where one group makes a copy as ciphertext and another removes the original, it is one matter for so long only: who
+keeps encrypted copies tidies up some day."""
 
-COPY_LIVES_S = 3600.0
-"""A slow attack removes what it copied within so long."""
-
-SIZE_RATIO = (0.9, 1.5)
-SIZE_SLACK_BYTES = 8192
-"""A copy's size against its original's: headers and keys make it larger, base64 by a third; compressors, smaller."""
+READERS_MAX = 1024
+OPENED_MAX = 8
+"""Files that a group opened last, for each of `READERS_MAX`: one of them is what it makes a copy of. A program of many
+threads has several at work."""
 
 
 class Conversion(NamedTuple):
@@ -70,22 +71,13 @@ class _File:
         return self.made_by == group or (self.made_by != 0 and not self.was_written)
 
 
-class _Copy(NamedTuple):
-    time_s: float
-    file: int
-    name: bytes
-    directory: int
-    group: int
-    cgroup: int
-
-
 class FileWindows:
     """Takes events, gives conversions."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[int, _File] = OrderedDict()
-        self._copies: deque[_Copy] = deque(maxlen=COPIES_MAX)
-        self._sizes: OrderedDict[int, int] = OrderedDict()  # of files in `_copies`
+        self._copies = Copies()
+        self._opened: OrderedDict[int, deque[int]] = OrderedDict()  # by group
 
     def is_new(self, file: int, group: int) -> bool:
         """Whether a group may do with a file as it likes: it made it, or nobody has written to it yet."""
@@ -97,18 +89,27 @@ class FileWindows:
         known = self._files.get(file)
         return known is not None and known.written is not None
 
-    def awaits(self, size_bytes: int) -> bool:
+    def is_converted(self, file: int) -> bool:
+        """Whether the file holds what may be its ciphertext."""
+        known = self._files.get(file)
+        return known is not None and known.is_converted
+
+    def awaits(self, size_bytes: int, time_s: float) -> bool:
         """Whether a new file of ciphertext is about as large as one of this size: its loss would be a conversion."""
-        return any(_fits(size_bytes, self._sizes.get(copy.file, 0)) for copy in self._copies)
+        return next(self._copies.fitting(size_bytes, time_s), None) is not None
 
     def sized(self, file: int, size_bytes: int) -> None:
         """How large a file is by now, where it may be a copy as ciphertext."""
-        if file in self._sizes:
-            self._sizes[file] = size_bytes
+        self._copies.sized(file, size_bytes)
 
     def take(self, event: Event) -> Conversion | None:
         """What an event makes of a file."""
         match event.kind:
+            case Kind.OPEN:
+                self._opened.setdefault(event.group, deque(maxlen=OPENED_MAX)).append(event.file)
+                self._opened.move_to_end(event.group)
+                if len(self._opened) > READERS_MAX:
+                    self._opened.popitem(last=False)
             case Kind.CREATE:
                 self._file(event).made_by = event.group
             case Kind.WRITE:
@@ -122,6 +123,8 @@ class FileWindows:
                 file.old = file.old or event.old
                 found = self._lost(event, file)
                 self._files.pop(event.file, None)
+                if event.file in self._copies:
+                    self._copies.remove(event.file)
                 return found
             case Kind.RENAME:
                 return self._renamed(event)
@@ -139,13 +142,10 @@ class FileWindows:
             return None
         file.written, file.group, file.cgroup = new, event.group, event.cgroup
         if is_new:
-            if event.file not in self._sizes:
-                if len(self._copies) == COPIES_MAX:
-                    self._sizes.pop(self._copies[0].file, None)
-                self._copies.append(
-                    _Copy(event.time_s, event.file, file.name, file.directory, event.group, event.cgroup)
-                )
-                self._sizes[event.file] = event.size_bytes
+            if event.file not in self._copies:
+                opened = tuple(self._opened.get(event.group, ()))
+                copy = Copy(event.time_s, event.file, file.name, opened, event.group, event.cgroup)
+                self._copies.add(copy, event.size_bytes)
             return None
         # At its own place it is judged first: a format lost at the head counts, and so does a rise further on.
         if any(old is not None and is_encrypted(old, new) for old in (event.old, file.old)):
@@ -156,20 +156,28 @@ class FileWindows:
         """The original went. Was it copied as ciphertext?"""
         if file.is_new(event.group) or file.old is None:
             return None
-        for copy in self._copies:
-            if event.time_s - copy.time_s > COPY_LIVES_S or copy.file == event.file:
-                continue
+        fitting = self._copies.fitting(event.size_bytes, event.time_s)
+        related = [copy for copy in fitting if copy.file != event.file and self._is_of(copy, event, file)]
+        # The one that has the original's name is its own; else the first that was made.
+        for copy in sorted(related, key=lambda copy: (not copy.name.startswith(file.name), copy.time_s)):
             written = self._files.get(copy.file)
-            if written is None or written.written is None or not is_encrypted(file.old, written.written):
-                continue
-            is_related = copy.name.startswith(file.name) or copy.directory == event.directory
-            is_same = copy.group == event.group or is_related
-            if is_same and _fits(event.size_bytes, self._sizes.get(copy.file, 0)):
-                self._copies.remove(copy)
-                self._sizes.pop(copy.file, None)
+            if written is not None and written.written is not None and is_encrypted(file.old, written.written):
+                self._copies.remove(copy.file)
                 groups = tuple({copy.group: None, event.group: None})
-                return self._converted(event, file, groups, tuple({copy.cgroup: None, event.cgroup: None}))
+                cgroups = tuple({copy.cgroup: None, event.cgroup: None})
+                return Conversion(event.file, file.directory, file.extension, groups, cgroups)
         return None
+
+    def _is_of(self, copy: Copy, event: Event, original: _File) -> bool:
+        """Whether a copy may be that of a file which is being lost."""
+        is_own = copy.group == event.group
+        if not is_own and (event.kind is Kind.TRUNCATE or event.time_s - copy.time_s > OTHERS_LIVES_S):
+            return False  # others empty what they write anew
+        is_last = copy.opened[-1:] == (event.file,)
+        if copy.name.startswith(original.name) or (is_own and is_last):
+            return True
+        is_among = is_last or (is_own and event.file in copy.opened)
+        return is_among and fits_closely(event.size_bytes, self._copies.size_bytes(copy.file) or 0)
 
     def _renamed(self, event: Event) -> Conversion | None:
         file = self._file(event)
@@ -177,15 +185,17 @@ class FileWindows:
         if event.victim and event.victim != event.file:
             victim = self._file(event._replace(file=event.victim, directory=event.new_directory, name=event.new_name))
             victim.old = victim.old or event.old
-            size_bytes = self._sizes.get(event.file, event.size_bytes)
+            size_bytes = self._copies.size_bytes(event.file)
+            size_bytes = event.size_bytes if size_bytes is None else size_bytes
             is_lost = victim.old is not None and not victim.is_new(event.group)
-            if file.written is not None and is_lost and _fits(event.victim_size_bytes, size_bytes):
+            if file.written is not None and is_lost and fits(event.victim_size_bytes, size_bytes):
                 assert victim.old is not None
                 if is_encrypted(victim.old, file.written):
                     groups = tuple({file.group: None, event.group: None})
                     cgroups = tuple({file.cgroup: None, event.cgroup: None})
                     found = self._converted(event._replace(file=event.victim), victim, groups, cgroups)
-                    self._sizes.pop(event.file, None)
+                    if event.file in self._copies:
+                        self._copies.remove(event.file)
             self._files.pop(event.victim, None)
             # What stands under an old name is no new file: whoever changes it next changes what was there.
             file.made_by = file.made_by if victim.is_new(event.group) else 0
@@ -209,8 +219,3 @@ class FileWindows:
         else:
             self._files.move_to_end(event.file)
         return file
-
-
-def _fits(original_bytes: int, copy_bytes: int) -> bool:
-    low, high = SIZE_RATIO
-    return low * original_bytes <= copy_bytes <= high * original_bytes + SIZE_SLACK_BYTES

@@ -4,7 +4,7 @@ The LSTM never sees an attack, so that its surprise is at what programs do not d
 of both kinds, each recording weighing the same, however long. All randomness comes from the seed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predictor.guard.model import HIDDEN, SHAPES, WIDTH, Model, Weights
+from predictor.guard.model import HIDDEN, LATE, SHAPES, WIDTH, Model, Weights
 from predictor.guard.windows import FEATURES, NO_TOKEN, VOCABULARY
 
 LSTM_STEPS = 600
 CLASSIFIER_STEPS = 1500
 BATCH = 64
+SURPRISED_AT_ONCE = 1024
 DECAY = 1e-2
 """Of the classifier's weights: it has to do with programs and attacks that it has not seen."""
 
@@ -26,12 +27,13 @@ DECAY = 1e-2
 class Examples:
     """Windows as they were judged. N of them."""
 
-    rows: npt.NDArray[np.float32]  # (N, FEATURES), without surprises
+    rows: npt.NDArray[np.float32]  # (N, FEATURES), as they come without surprises
     sequences: npt.NDArray[np.int64]  # (N, TOKENS)
     is_attack: npt.NDArray[np.bool_]  # (N,)
     recording: npt.NDArray[np.int64]  # (N,): which one it is of
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Examples":
+        """Those that are chosen, (N,)."""
         return Examples(self.rows[chosen], self.sequences[chosen], self.is_attack[chosen], self.recording[chosen])
 
 
@@ -52,14 +54,43 @@ class _Next(nn.Module):
 
 def train(examples: Examples, seed: int = 0, sequence: Weights | None = None) -> Model:
     """A model of these examples; `sequence`: an LSTM to take as it is (`train_sequence`, `no_sequence`)."""
+    sequence = train_sequence(examples, seed) if sequence is None else sequence
+    return train_classifier(surprised(examples, sequence), sequence, seed)
+
+
+def surprised(examples: Examples, sequence: Weights) -> Examples:
+    """The same windows, with the surprise of this LSTM at them."""
+    rows = examples.rows.copy()
+    rows[:, -2:] = surprises(sequence, examples.sequences)
+    return replace(examples, rows=rows)
+
+
+def surprises(sequence: Weights, sequences: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """What `Model.surprise` says of each: sequences (N, TOKENS) -> (N, 2)."""
+    torch.set_num_threads(1)
+    net = _Next()
+    net.load_state_dict({name: torch.from_numpy(sequence[name]) for name in net.state_dict()})
+    found = np.zeros((len(sequences), 2), np.float32)
+    for start in range(0, len(sequences), SURPRISED_AT_ONCE):
+        chunk = sequences[start : start + SURPRISED_AT_ONCE]  # (B, T)
+        lengths = (chunk != NO_TOKEN).sum(axis=1)  # (B,)
+        from_left = np.stack([np.roll(row, length) for row, length in zip(chunk, lengths, strict=True)])
+        tokens = torch.from_numpy(from_left)
+        with torch.no_grad():
+            logits = net(tokens[:, :-1]).transpose(1, 2)  # (B, V, T - 1)
+        steps = functional.cross_entropy(logits, tokens[:, 1:], reduction="none").numpy()  # (B, T - 1)
+        for number, length in enumerate(lengths):
+            known = steps[number, : max(0, length - 1)]
+            if len(known):
+                found[start + number] = known.mean(), known[-LATE:].mean()
+    return found
+
+
+def train_classifier(examples: Examples, sequence: Weights, seed: int = 0) -> Model:
+    """A model with this LSTM, of windows with its surprise (`surprised`)."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    weights = train_sequence(examples, seed) if sequence is None else sequence
-    model = Model(weights | _blank("mean", "scale", "hidden.weight", "hidden.bias", "out.weight", "out.bias"))
-    rows = examples.rows.copy()
-    for number, tokens in enumerate(examples.sequences):
-        rows[number, -2:] = model.surprise(tokens)
-    return Model(weights | _trained_classifier(rows, examples))
+    return Model(sequence | _trained_classifier(examples.rows, examples))
 
 
 def no_sequence() -> Weights:

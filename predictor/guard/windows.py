@@ -192,9 +192,13 @@ def features(windows: Iterable[GroupWindow], conversions: tuple[int, int, int]) 
 def drops_notes(row: npt.NDArray[np.float32]) -> bool:
     """Whether a window is that of a program that leaves a file of one name in directory after directory, none of which
     it made, and makes little else: a ransom note's way, and hardly anything else's."""
+    return foreign_notes(row) >= NOTES_MIN and float(row[FEATURES.index("note_share")]) >= NOTE_SHARE_MIN
+
+
+def foreign_notes(row: npt.NDArray[np.float32]) -> float:
+    """In how many directories that it did not make a window's commonest new name stands."""
     known = dict(zip(FEATURES, row.tolist(), strict=True))
-    foreign = np.expm1(known["note_directories"]) * known["note_foreign_share"]
-    return bool(foreign >= NOTES_MIN and known["note_share"] >= NOTE_SHARE_MIN)
+    return float(np.expm1(known["note_directories"]) * known["note_foreign_share"])
 
 
 def tokens(windows: Iterable[GroupWindow]) -> npt.NDArray[np.int64]:

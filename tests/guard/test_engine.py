@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from predictor.guard.copies import COPIES_MAX
 from predictor.guard.decisions import Level
 from predictor.guard.engine import Finding, GuardEngine, Scorer
 from predictor.guard.events import Event, Kind
@@ -59,6 +60,17 @@ def test_being_slow_does_not_help() -> None:
     assert findings(engine, *hours)[-1].level is Level.DENIED
 
 
+@pytest.mark.parametrize("files", [100, 3 * COPIES_MAX])
+def test_copying_everything_before_anything_is_removed_does_not_help(files: int) -> None:
+    """Each in a directory and by processes of its own, so that nothing but its name says whose copy it is."""
+    runs = [list(copied(number, group=10 + 2 * number, remover=11 + 2 * number)) for number in range(files)]
+    runs = [[each._replace(time_s=1.0, directory=each.file % 5000) for each in run] for run in runs]
+    engine = GuardEngine()
+    findings(engine, *(iter(run[:-1]) for run in runs))
+    levels = {found.level for run in runs[: 8 if files < COPIES_MAX else 100] for found in engine.observe(run[-1])}
+    assert Level.DENIED in levels
+
+
 def test_few_files_or_one_place_are_not_enough() -> None:
     engine = GuardEngine()
     assert max(found.level for found in findings(engine, *(in_place(number) for number in range(4)))) < Level.DENIED
@@ -77,6 +89,60 @@ def test_new_ciphertext_beside_its_original_is_quiet() -> None:
         return iter(list(copied(number))[:2])
 
     assert not findings(GuardEngine(), *(backup(number) for number in range(50)))
+
+
+def test_copy_under_another_name_is_its_who_had_just_read_the_original() -> None:
+    def elsewhere(number: int) -> Iterator[Event]:
+        copy = {"file": 5000 + number, "name": b"%x" % number, "directory": 99}
+        yield event(number, Kind.OPEN)
+        yield event(number, Kind.CREATE, **copy)
+        yield event(number, Kind.WRITE, new=CIPHERTEXT, **copy | {"size_bytes": 10_100})
+        yield event(number, Kind.UNLINK, old=TEXT)
+
+    assert findings(GuardEngine(), *(elsewhere(number) for number in range(6)))[-1].level is Level.DENIED
+
+
+def test_backup_of_ciphertext_is_not_held_against_what_others_remove() -> None:
+    """A program that reads everything and copies encrypted archives is not what encrypted the files of their sizes."""
+
+    def backup(number: int) -> Iterator[Event]:
+        copy = {"file": 5000 + number, "name": b".%d.aes.x" % number, "directory": 99}
+        yield event(number, Kind.OPEN, group=2)
+        yield event(number, Kind.OPEN, group=2, file=3000 + number)
+        yield event(number, Kind.CREATE, group=2, **copy)
+        yield event(number, Kind.WRITE, group=2, new=CIPHERTEXT, **copy | {"size_bytes": 10_100})
+
+    removals = (iter([event(number, Kind.UNLINK, group=3 + number, old=TEXT)]) for number in range(50))
+    assert not findings(GuardEngine(), *(backup(number) for number in range(50)), *removals)
+
+
+def test_file_written_anew_beside_its_encrypted_copy_is_not_lost() -> None:
+    engine = GuardEngine()
+    findings(engine, *(iter(list(copied(number))[:2]) for number in range(20)))
+    anew = ([event(n, Kind.TRUNCATE, 2, old=TEXT), event(n, Kind.WRITE, 2, new=TEXT)] for n in range(20))
+    assert not findings(engine, *map(iter, anew))
+
+
+def test_copy_that_was_kept_is_not_held_against_who_tidies_up_later() -> None:
+    engine = GuardEngine()
+    findings(engine, *(iter(list(copied(number))[:2]) for number in range(20)))
+    late = (iter([event(n, Kind.UNLINK, 2, old=TEXT, time_s=3000.0 + n)]) for n in range(20))
+    assert not findings(engine, *late)
+
+
+def test_who_overwrites_and_removes_has_encrypted_nothing() -> None:
+    """As shred does; who keeps a copy as ciphertext is another matter."""
+
+    def shred(number: int) -> Iterator[Event]:
+        yield from in_place(number)
+        yield event(number, Kind.UNLINK, old=CIPHERTEXT)
+
+    def wiped(number: int) -> Iterator[Event]:
+        *made, removal = copied(number)
+        yield from [*made, *in_place(number), removal]
+
+    assert not findings(GuardEngine(), *(shred(number) for number in range(50)))
+    assert findings(GuardEngine(), *(wiped(number) for number in range(6)))[-1].level is Level.DENIED
 
 
 def test_own_files_may_become_anything() -> None:
@@ -111,6 +177,13 @@ def test_groups_that_share_an_attack_have_their_cgroup_denied() -> None:
     assert [(each.is_cgroup, each.id, each.level) for each in found][-1] == (True, 7, Level.DENIED)
 
 
+def test_score_says_nothing_of_a_cgroup() -> None:
+    sure: Scorer = lambda row, sequence: 1.0  # noqa: E731
+    runs = [copied(number, group=10 + 2 * number, remover=11 + 2 * number) for number in range(8)]
+    levels = [each.level for each in findings(GuardEngine(sure), *runs[:7]) if each.is_cgroup]
+    assert levels == [Level.ALERTED, Level.THROTTLED]
+
+
 def test_group_that_is_denied_itself_does_not_have_its_cgroup_denied() -> None:
     found = findings(GuardEngine(), *(in_place(number) for number in range(30)))
     assert not any(each.is_cgroup for each in found)
@@ -121,6 +194,14 @@ def test_forgiven_group_is_quiet() -> None:
     findings(engine, *(in_place(number) for number in range(4)))
     engine.forgive(False, 1)
     assert not findings(engine, *(in_place(number) for number in range(4, 60)))
+
+
+def test_what_a_person_has_settled_is_not_held_against_it_and_what_comes_is() -> None:
+    engine = GuardEngine()
+    findings(engine, *(in_place(number) for number in range(6)))
+    engine.pardon(False, 1)
+    again = [found.level for found in findings(engine, *(in_place(number) for number in range(6, 12)))]
+    assert again == [Level.ALERTED, Level.THROTTLED, Level.DENIED]
 
 
 def test_notes_in_other_people_s_directories_are_told_of() -> None:

@@ -37,7 +37,13 @@ def test_each_family_is_judged_by_what_has_not_seen_it(monkeypatch: pytest.Monke
     assert all(each.outcomes["whole"].level is Level.DENIED for each in judged[:4])
     assert not any(each.outcomes["whole"].level > Level.ALERTED for each in judged[4:])
     assert any(line.startswith("| all | 4 | rules alone | 100.0% | 5 |") for line in leaving_out.table(judged))
-    assert 0 <= leaving_out.roc(judged, "whole")[2] <= 1
+    assert all(0 <= leaving_out.roc(judged, by)[2] <= 1 for by in leaving_out.SCORES)
+
+
+def test_rate_of_what_was_not_seen_is_bounded_by_how_often_one_looked() -> None:
+    assert leaving_out.rate_at_most(0, 3000) == pytest.approx(3 / 3000, rel=0.01)
+    assert leaving_out.rate_at_most(2, 10) == pytest.approx(0.5069, abs=1e-4), "Clopper and Pearson's table"
+    assert leaving_out.rate_at_most(5, 5) == leaving_out.rate_at_most(0, 0) == 1
 
 
 def test_replay_counts_what_was_hurt_before_it_was_denied() -> None:
@@ -57,5 +63,8 @@ def test_trace_of_names_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress("\n".join(rows).encode()))
     events = list(ebpf(path))
+    rows.append(f"902,900,1,1,0,0,1,0,1,/{'x' * 62}")  # cut
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
+    assert len(list(ebpf(path))) == len(events)
     assert len(events) == 201 and len({each.group for each in events}) == 2
     assert replay(events, None).level is Level.ALERTED

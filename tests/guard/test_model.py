@@ -36,6 +36,15 @@ def test_surprise_is_that_of_torch(weights: Weights, whose: str) -> None:
     assert surprise == pytest.approx((expected.mean(), expected[-TOKENS // 4 :].mean()), abs=1e-4)
 
 
+def test_surprise_in_training_is_that_in_serving(weights: Weights) -> None:
+    training = pytest.importorskip("predictor.guard.training")
+    chance = np.random.default_rng(3)
+    lengths = [0, 1, 2, 17, TOKENS]
+    sequences = np.stack([np.append(np.full(TOKENS - n, NO_TOKEN), chance.integers(1, VOCABULARY, n)) for n in lengths])
+    expected = [Model(weights).surprise(sequence) for sequence in sequences]
+    assert training.surprises(weights, sequences) == pytest.approx(np.array(expected), abs=1e-4)
+
+
 def test_empty_window_surprises_nobody(weights: Weights) -> None:
     nothing = np.full(TOKENS, NO_TOKEN)
     assert Model(weights).surprise(nothing) == (0.0, 0.0)
