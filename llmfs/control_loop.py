@@ -107,13 +107,18 @@ class ControlLoop:
         self._metrics.control_is(ARMS[arm].name)
 
 
-def controller_of(control: Control) -> Controller | None:
-    """Who steers; None for nobody. Without usable weights the rules do."""
+def controller_of(control: Control, learned_dir: Path) -> Controller | None:
+    """Who steers; None for nobody. What `llmfs train-controller` made for this cache goes before what is shipped.
+
+    Without usable weights the rules do.
+    """
     if control is Control.OFF:
         return None
-    learned = network.shipped() if control is Control.LEARNED else None
+    learned = network.first_of(learned_dir / network.NAME, network.SHIPPED) if control is Control.LEARNED else None
     if control is Control.LEARNED and learned is None:
-        log.warning("there are no weights for the learned controller: the rules steer")
+        log.warning(
+            "there are no weights for the learned controller, which llmfs train-controller makes: the rules steer"
+        )
     return learned or Rules()
 
 

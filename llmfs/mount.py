@@ -338,7 +338,7 @@ class Mount:
             nursery.cancel_scope.cancel()
 
     def _control_loop(self) -> ControlLoop | None:
-        controller = controller_of(self._config.control)
+        controller = controller_of(self._config.control, self._cache_dir.learned)
         if controller is None or self._config.predictor is Predictor.OFF:
             return None
         return ControlLoop(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from bench.control.steered import Scenario, steer
-from bench.control.workloads import SOURCES, evaluated, seconds, together
-from bench.replay.workload import arrange
+from llmfs.replay.mixes import SOURCES, evaluated, seconds, together
+from llmfs.replay.steered import Scenario, steer
+from llmfs.replay.workload import arrange
 from predictor.control import network
 from predictor.control.arms import ARMS
 from predictor.control.network import Weights

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 
 from bench.replay.lru import Lru
-from bench.replay.planners import EnginePlanner, NoPlanner
-from bench.replay.simulation import CHANGES, Simulation
-from bench.replay.workload import Workload
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Resident
+from llmfs.replay.planners import EnginePlanner, NoPlanner
+from llmfs.replay.simulation import CHANGES, Simulation
+from llmfs.replay.workload import Workload
 from predictor import experience
 from predictor.engine import Engine
 from predictor.events import Op

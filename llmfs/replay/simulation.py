@@ -15,10 +15,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.replay.outcome import Outcome
-from bench.replay.source import Arrival, Model, ModelledSource
-from bench.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
-from bench.replay.workload import Workload
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
@@ -29,6 +25,10 @@ from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Drop, Job, Planning
 from llmfs.policy.regions import PROGRAM, Regions
+from llmfs.replay.outcome import Outcome
+from llmfs.replay.source import Arrival, Model, ModelledSource
+from llmfs.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
+from llmfs.replay.workload import Workload
 from predictor.baselines.readahead import Readahead
 from predictor.control.arms import Arm
 from predictor.events import FLAG_WRITE, Op, Tier

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from bench.replay.planners import EnginePlanner
-from bench.replay.simulation import Cache, Simulation
-from bench.replay.source import Model
-from bench.replay.workload import Workload
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
+from llmfs.replay.planners import EnginePlanner
+from llmfs.replay.simulation import Cache, Simulation
+from llmfs.replay.source import Model
+from llmfs.replay.workload import Workload
 from predictor import experience
 from predictor.control.arms import ARMS
 from predictor.control.reward import Spent

@@ -1,9 +1,9 @@
 """The files of a replay: what of each is known and cached, and what the rules remember of it."""
 
-from bench.replay.source import Arrival
 from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy.scanning import Scan
+from llmfs.replay.source import Arrival
 from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
 from predictor.recording import Recording
 
