@@ -1,5 +1,7 @@
 """Steers prefetching: once in `DECIDE_S` the metrics are read, the controller is asked, the prefetcher is told.
 
+As often it is judged anew what programs that compete are to have of the cache (`policy/partition.py`).
+
 While memory is short (`pressure.py`) the most careful arm is on, whoever steers, and while cores are contended none
 that is bolder than the contended one. The predictor is told both, for its trainings.
 
@@ -11,12 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from llmfs.config import Control
 from llmfs.metrics import NAMES, Metrics
+from llmfs.policy.partition import Partition
 from llmfs.pressure import PRESSED_PERCENT, Contention, own_files, some_percent
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE, Arm
@@ -26,6 +29,15 @@ from predictor.control.steering import DECIDE_S, Controller, Steering
 from predictor.events import Tier
 
 log = logging.getLogger(__name__)
+
+
+class Divisible(Protocol):
+    """A cache that programs share (`block_cache.py`)."""
+
+    def divide(self) -> bool: ...
+
+    @property
+    def partition(self) -> Partition: ...
 
 
 class ControlLoop:
@@ -40,11 +52,12 @@ class ControlLoop:
         pressure: tuple[Path, ...] | None = None,
         contention: tuple[Path, ...] | None = None,
         on_pressure: Callable[[bool, bool], None] = lambda is_pressed, is_contended: None,
+        cache: Divisible | None = None,
     ) -> None:
         """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running.
 
         `pressure`, `contention`: the files that tell how short memory is, and cores are (default: the machine's and our
-        control group's). `on_pressure(is_pressed, is_contended)` hears of each change.
+        control group's). `on_pressure(is_pressed, is_contended)` hears of each change. `cache`: what is to be divided.
         """
         self._steering = Steering(controller)
         self._metrics = metrics
@@ -54,6 +67,7 @@ class ControlLoop:
         self._cores = own_files("cpu") if contention is None else contention
         self._contention = Contention()
         self._on_pressure = on_pressure
+        self._cache = cache
         self._told = (False, False)
         metrics.control_is(ARMS[SAFE].name)
 
@@ -80,6 +94,8 @@ class ControlLoop:
             self._steering.arm = SAFE
             self._take(SAFE)
             self._on_pressure(False, False)
+            if self._cache is not None:
+                self._cache.partition.end()
 
     def look(self, now_s: float) -> None:
         """One decision."""
@@ -91,6 +107,15 @@ class ControlLoop:
             log.debug("arm %s, wanted %s: %s", decision, ARMS[decision.wanted].name, row)
         if decision.was_changed:
             self._take(decision.arm)
+        if self._cache is not None:
+            self._divide(self._cache)
+
+    def _divide(self, cache: Divisible) -> None:
+        is_changed, partition = cache.divide(), cache.partition
+        self._metrics.cache_is_divided(len(partition.shares), partition.gain, is_changed)
+        if is_changed:
+            shares = (f"process group {group}: {share:.0%}" for group, share in partition.shares.items())
+            log.info("the cache is divided anew: %s", ", ".join(shares) or "nobody has a share")
 
     def _look_at_pressure(self) -> tuple[bool, bool]:
         """Whether memory is short, and cores are contended. The kernel answers from memory."""

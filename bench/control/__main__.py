@@ -3,7 +3,8 @@
 Each controller steers the same replays of mixed and shifting programs over sources that are contended in different
 ways, each from an empty cache. The cost of a run is the seconds that programs waited, and a price for bytes fetched in
 vain and for processor time (predictor/control/reward.py). Shown relative to the safe arm, which is no control; fixed
-arms are judged in hindsight, over all scenarios together and in each one by itself.
+arms are judged in hindsight, over all scenarios together and in each one by itself. The rules are shown without and
+with shares of the cache (llmfs/policy/partition.py), all others without.
 
 The rule by which weights are shipped, stated before they were trained: the mean cost over the scenarios is less than
 the rules', and no scenario costs more than 5% more than no control. `llmfs train-controller` makes them.
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.control.runs import FIXED, run, scenarios_of
+from bench.control.runs import DIVIDED, FIXED, run, scenarios_of
 from bench.report import Bars, Progress, machine, plot, write_json
 from llmfs.replay.episodes import in_parallel
 from llmfs.replay.training import WORSE
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     progress = Progress()
     names = [f"{FIXED}{arm.name}" for number, arm in enumerate(ARMS) if number == SAFE or not options.quick]
-    names += ["aimd", "discounted ucb", "rules"]
+    names += ["aimd", "discounted ucb", "rules", DIVIDED]
     try:
         learned = network.load(options.weights) if options.weights else network.shipped()
         drawn = (options.seed, options.accesses, tuple(options.traces))
@@ -102,7 +103,7 @@ def _show(
     )
     write_json(output, {"machine": machine(), "costs_s": costs, "stalls_s": stalls})
     drawing = output.with_suffix(".png")
-    labels = [f"llmfs, {name}" if name in ("rules", "learned") else name for name in means]
+    labels = [f"llmfs, {name}" if name in ("rules", DIVIDED, "learned") else name for name in means]
     panels = [
         Bars("mean", labels, list(means.values()), "cost, relative to no control"),
         Bars("worst", labels, [max(values.values()) for values in relative.values()], "cost, relative to no control"),

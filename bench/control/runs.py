@@ -17,6 +17,9 @@ from predictor.control.steering import Controller, Steering
 from predictor.recording import Recording, load
 
 FIXED = "fixed "
+DIVIDED = "rules, shares"
+"""What a mount does: the rules, and programs have shares of the cache (`llmfs/policy/partition.py`)."""
+
 CACHE_BYTES = 24 << 20
 
 
@@ -36,8 +39,8 @@ def run(seed: int, accesses: int, traces: tuple[str, ...], number: int, name: st
     elif weights is not None and name == "learned":
         controller = network.Learned(weights)
     else:
-        controller = {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules}[name]()
-    return steer(scenario, Steering(controller)).spent
+        controller = {"aimd": Aimd, "discounted ucb": DiscountedUcb, "rules": Rules, DIVIDED: Rules}[name]()
+    return steer(scenario, Steering(controller), is_divided=name == DIVIDED).spent
 
 
 def _recorded(recordings: Sequence[Recording]) -> list[Scenario]:

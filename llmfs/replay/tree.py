@@ -91,10 +91,11 @@ class Node:
 class Flight(Arrival):
     """Pages [first, stop) of a file under way, of the file as it was in `generation`."""
 
-    __slots__ = ("first", "generation", "node", "stop", "was_joined")
+    __slots__ = ("first", "generation", "group", "node", "stop", "was_joined")
 
-    def __init__(self, node: Node, first: int, stop: int, generator: str | None) -> None:
+    def __init__(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> None:
         super().__init__(generator)
+        self.group = group  # of the programs that wait for it
         self.node = node
         self.generation = node.generation
         self.first = first
