@@ -238,7 +238,7 @@ def _control(figures: Mapping[str, Any]) -> str:
     short = figures.get("short_of")
     sharers = [each for each in rows(figures, "programs") if each.get("share") is not None]
     if sharers:
-        words += ", the cache is divided: " + ", ".join(
+        words += ", kept of the cache: " + ", ".join(
             f"{one_line(str(each.get('command') or each.get('process_group')))} {number(each, 'share'):.0%}"
             for each in sharers
         )

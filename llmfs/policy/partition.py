@@ -46,7 +46,7 @@ AGREEING = 3
 """Looks in a row that must find such a gain."""
 
 REQUESTS_LEAST = 200
-"""Of a group, estimated, for it to be judged: six of them are a unit's hits."""
+"""Of a group, in the sample, for it to be judged: six of them are a unit's hits."""
 
 
 class Curve:
@@ -154,11 +154,13 @@ class Partition:
         self.shares, self.wanted, self.gain, self._agreed = {}, {}, 0.0, 0
 
     def age(self) -> None:
-        """Counts lose half their weight."""
+        """Counts lose half their weight. Where all programs need few keys, more of them are looked at from now on."""
         for group, curve in list(self._curves.items()):
             curve.halve()
             if curve.requests < 1:
                 del self._curves[group]
+        if self._shift and all(4 * len(curve) < SAMPLE_BLOCKS for curve in self._curves.values()):
+            self._shift -= 1
 
     def curves(self) -> dict[int, list[float]]:
         """By group the share of its requests that none, a quarter... all of the cache would have answered."""
@@ -173,7 +175,7 @@ class Partition:
         judged = {
             group: curve.gains()
             for group, curve in self._curves.items()
-            if curve.requests >= REQUESTS_LEAST and held_bytes.get(group)
+            if curve.requests >= REQUESTS_LEAST << self._shift and held_bytes.get(group)
         }
         before = self.shares
         if len(judged) < 2:

@@ -60,6 +60,18 @@ def test_a_sample_says_what_all_of_the_stream_would() -> None:
     assert 0 < len(curve) <= SAMPLE_BLOCKS
 
 
+def test_who_is_small_is_looked_at_more_closely_when_who_was_large_has_gone() -> None:
+    partition = Partition(20_000 * BLOCK)
+    for now in range(20_000):
+        partition.see(SCAN, digest(SCAN, now), BLOCK)
+    for _ in range(20):
+        partition.age()
+    for now in range(1000):
+        partition.see(LOOP, digest(LOOP, now % 100), BLOCK)
+    (curve,) = partition._curves.values()
+    assert len(curve) == 100
+
+
 def test_memory_is_bounded_whoever_comes() -> None:
     partition = Partition(CAPACITY)
     for group in range(1, 10 * GROUPS_MAX):
