@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names += ["aimd", "discounted ucb", "rules", DIVIDED]
     try:
         learned = network.load(options.weights) if options.weights else network.shipped()
-        drawn = (options.seed, options.accesses, tuple(options.traces))
-        scenarios = scenarios_of(*drawn)
+        which = (options.seed, options.accesses, tuple(options.traces), options.drawn)
+        scenarios = scenarios_of(*which)
     except (OSError, ValueError, TraceError) as error:
         print(f"bench.control: {error}", file=sys.stderr)
         return 1
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names.append("learned")
     costs: dict[str, dict[str, float]] = {name: {} for name in names}
     stalls: dict[str, dict[str, float]] = {name: {} for name in names}
-    runs = [(*drawn, number, name, weights) for number in range(len(scenarios)) for name in names]
+    runs = [(*which, number, name, weights) for number in range(len(scenarios)) for name in names]
     spent = in_parallel(run, runs, options.jobs)
     for scenario in scenarios:
         with progress.step(scenario.name) as said:
@@ -118,6 +118,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--accesses", type=int, default=1600, help="of each program (default: 1600)")
     parser.add_argument("--traces", nargs="+", default=[], metavar="TRACE", help="recordings to mix as well")
+    parser.add_argument("--drawn", type=int, default=0, metavar="N", help="N scenarios drawn as for training instead")
     parser.add_argument("--weights", type=Path, help="of the learned controller (default: those shipped, if any)")
     parser.add_argument("--quick", action="store_true", help="of the fixed arms only the safe one")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time (default: all cores)")

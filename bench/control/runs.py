@@ -1,10 +1,12 @@
 """The runs that are evaluated, each by name and number, so that processes of their own can make them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from random import Random
 
-from llmfs.replay.mixes import SOURCES, evaluated, seconds, together
+from llmfs.replay.mixes import SOURCES, drawn, evaluated, seconds, together
 from llmfs.replay.steered import Scenario, steer
 from llmfs.replay.workload import arrange
 from predictor.control import network
@@ -24,15 +26,21 @@ CACHE_BYTES = 24 << 20
 
 
 @cache
-def scenarios_of(seed: int, accesses: int, traces: tuple[str, ...]) -> list[Scenario]:
-    """Those that are evaluated. Raises OSError, TraceError."""
-    found = evaluated(seed, accesses, CACHE_BYTES)
+def scenarios_of(seed: int, accesses: int, traces: tuple[str, ...], count: int) -> list[Scenario]:
+    """Those that are evaluated; `count`: so many that are drawn, in place of the mixes. Raises OSError, TraceError."""
+    if count:
+        made = [drawn(Random(seed + number), accesses) for number in range(count)]
+        found = [replace(each, name=f"{number}: {each.name}") for number, each in enumerate(made, 1)]
+    else:
+        found = evaluated(seed, accesses, CACHE_BYTES)
     return found + _recorded([load(Path(trace)) for trace in traces]) if traces else found
 
 
-def run(seed: int, accesses: int, traces: tuple[str, ...], number: int, name: str, weights: Weights | None) -> Spent:
+def run(
+    seed: int, accesses: int, traces: tuple[str, ...], count: int, number: int, name: str, weights: Weights | None
+) -> Spent:
     """What a controller, named as in the tables, spends in a scenario."""
-    scenario = scenarios_of(seed, accesses, traces)[number]
+    scenario = scenarios_of(seed, accesses, traces, count)[number]
     controller: Controller
     if name.startswith(FIXED):
         controller = Fixed([arm.name for arm in ARMS].index(name.removeprefix(FIXED)))
