@@ -128,6 +128,7 @@ class ControlLoop:
         return found
 
     def _take(self, arm: int) -> None:
+        log.info("prefetching is %s from here on", ARMS[arm].name)
         self._steer(ARMS[arm])
         self._metrics.control_is(ARMS[arm].name)
 

@@ -48,12 +48,14 @@ def test_the_reading_is_what_was_counted() -> None:
     assert reading.calls == (1, 1) and reading.call_s == (0.25, 0.5)
 
 
-def test_an_arm_is_told_once_it_is_in_force() -> None:
+def test_an_arm_is_told_once_it_is_in_force(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     metrics, told = Metrics(), list[Arm]()
     loop = ControlLoop(Wants(4), metrics, told.append, lambda: _busy(metrics), (), ())
     for second in range(6):
         loop.look(float(second))
     assert told == [ARMS[4]]
+    assert caplog.messages == [f"prefetching is {ARMS[4].name} from here on"]
     assert loop.described() == {"controller": "wants", "arm": ARMS[4].name, "changes": 1, "short_of": []}
 
 
