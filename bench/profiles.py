@@ -16,19 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.replay.outcome import IN_TIME, Outcome
-from bench.replay.planners import EnginePlanner
 from bench.replay.reading import read_recording
-from bench.replay.simulation import Cache, Simulation
-from bench.replay.source import Model
 from bench.replay.synthetic import SYNTHETIC
-from bench.replay.workload import Workload, arrange
 from bench.report import Bars, Progress, machine, plot, write_json
 from llmfs.block_cache import FILL_SHARE
 from llmfs.budget import Budget
 from llmfs.machine_profile import DESKTOP, EDGE, MachineProfile
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
+from llmfs.replay.outcome import IN_TIME, Outcome
+from llmfs.replay.planners import EnginePlanner
+from llmfs.replay.simulation import Cache, Simulation
+from llmfs.replay.source import Model
+from llmfs.replay.workload import Workload, arrange
 from llmfs.settings import DEFAULT_CACHE_SIZE, parse_size
 from predictor import experience, ranker
 from predictor.engine import Engine

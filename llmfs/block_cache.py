@@ -8,12 +8,13 @@ not the blocks, and they join as they come. A block that is asked for before its
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
 from llmfs.blocks import BLOCK_BYTES, Block, block_of, decode, disk_bytes, encode
 from llmfs.policy.eviction import Eviction, Resident, Score
+from llmfs.policy.partition import Partition
 from llmfs.policy.shares import Shares
 from llmfs.store import Key, Store
 
@@ -98,18 +99,35 @@ class BlockCache:
         """Bytes that count for a group."""
         return self._shares.used_bytes(group)
 
+    def divide(self) -> bool:
+        """Judge anew what programs are to have of the cache; whether that is something else now."""
+        return self._policy.divide()
+
+    @property
+    def partition(self) -> Partition:
+        """What programs would gain from more of the cache, and the shares that are in force."""
+        return self._policy.partition
+
+    @property
+    def held_bytes(self) -> Mapping[int, int]:
+        """What each process group holds of what was used."""
+        return self._policy.held_bytes
+
     def resident(self, key: bytes) -> Resident | None:
         """What the policy knows of a block; None where it is not there, or its key was not read yet."""
         return self._policy.get(key)
 
-    def use(self, key: bytes, group: int = 0) -> str | None:
-        """A program of that group used the block. Returns who had fetched it ahead, the first time."""
+    def use(self, key: bytes, group: int = 0, program: int = 0) -> str | None:
+        """A program of that group used the block; `program`: its process group.
+
+        Returns who had fetched it ahead, the first time.
+        """
         resident = self._policy.get(key)
         if resident is None:
             return None
         generator, resident.generator = resident.generator, None
         count = self._shares.use if resident.uses else self._shares.place
-        self._policy.touch(key)
+        self._policy.touch(key, program)
         count(key, resident.size_bytes, group)
         return generator
 
@@ -127,10 +145,12 @@ class BlockCache:
         """What is pinned has changed: blocks that are not any more may go again."""
         self._policy.unpinned(self._is_pinned)
 
-    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
+    def add(
+        self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0, program: int = 0
+    ) -> None:
         """Keep pages of a block, beside those of it that are there. `generator`: who had them fetched ahead.
 
-        `group`: for whom it is, where some may not have all of the cache.
+        `group`: for whom it is, where some may not have all of the cache; `program`: the process group.
         """
         former = self._policy.get(key)
         count = self._shares.use if former is not None and former.uses else self._shares.place
@@ -140,7 +160,7 @@ class BlockCache:
             self.drop(key, "lost")
             return
         self._heat(key, block)
-        resident = self._policy.admit(key, disk_bytes(len(block.data)), generator)
+        resident = self._policy.admit(key, disk_bytes(len(block.data)), generator, group=program)
         count(key, resident.size_bytes, group)
         self._make_room()
 

@@ -21,6 +21,7 @@ from llmfs import service
 from llmfs.commands import (
     cache,
     completion,
+    controller,
     doctor,
     explain,
     guard,
@@ -56,6 +57,7 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(guard.app, name="guard")
 app.add_typer(learning.app, name="trace")
 app.command()(learning.train)
+app.command()(controller.train_controller)
 app.command()(learning.evaluate)
 app.command()(doctor.doctor)
 app.command()(completion.completion)

@@ -49,12 +49,12 @@ def now(call: Callable[..., object], *arguments: object) -> None:
 class Flight:
     """Pages [first, stop) of a file, on their way from the source."""
 
-    __slots__ = ("data", "done", "error", "first", "generator", "group", "stop", "was_joined")
+    __slots__ = ("data", "done", "error", "first", "generator", "reader", "stop", "was_joined")
 
-    def __init__(self, first: int, stop: int, generator: str | None, group: int) -> None:
+    def __init__(self, first: int, stop: int, generator: str | None, reader: Treatment) -> None:
         self.first = first
         self.stop = stop
-        self.group = group
+        self.reader = reader
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
         self.done = trio.Event()
@@ -149,7 +149,7 @@ class Content:
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
             flights = [
-                self._register(inode, *piece, generator, inode.treatment.group)
+                self._register(inode, *piece, generator, inode.treatment)
                 for part in pieces[at : at + PREFETCH_FLIGHTS]
                 for piece in self._missing(inode, *part)  # a program may have read on meanwhile
             ]
@@ -202,7 +202,7 @@ class Content:
         """A program was given something of the blocks first to last, of that state of the file."""
         for index in range(first, last + 1):
             key = block_key(inode.id, generation, index)
-            generator = self._cache.use(key, reader.group)
+            generator = self._cache.use(key, reader.group, reader.program)
             if generator is not None:
                 block = self._cache.get(key)
                 size_bytes = len(block.data) if block is not None else 0
@@ -232,7 +232,7 @@ class Content:
         gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
         joined, parts_of_long = self._join(inode, gaps)
         launched = [
-            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader.group)
+            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader)
             for gap in gaps
             for first, last in _not_on((*joined, *parts_of_long), *gap)
         ]
@@ -278,7 +278,7 @@ class Content:
                 joined.append(flight)
                 continue
             overlaps = ((max(first, flight.first), min(stop, flight.stop)) for first, stop in gaps)
-            parts += [Flight(first, stop, None, flight.group) for first, stop in overlaps if first < stop]
+            parts += [Flight(first, stop, None, flight.reader) for first, stop in overlaps if first < stop]
         return joined, parts
 
     def _pieces(self, inode: Inode, offset: int, stop: int, reader: Treatment) -> list[tuple[int, int, bytes | None]]:
@@ -330,9 +330,9 @@ class Content:
                 return run_first, run_stop
         return first, stop
 
-    def _register(self, inode: Inode, first: int, stop: int, generator: str | None, group: int) -> Flight:
+    def _register(self, inode: Inode, first: int, stop: int, generator: str | None, reader: Treatment) -> Flight:
         """A flight that others can join; `_fly` has to follow."""
-        flight = Flight(first, stop, generator, group)
+        flight = Flight(first, stop, generator, reader)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
@@ -392,7 +392,8 @@ class Content:
                 self._on_used(inode, generator, True, page * PAGE_BYTES, len(data), True)
                 generator = None
             key = block_key(inode.id, inode.generation, index)
-            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, flight.group)
+            reader = flight.reader
+            self._cache.add(key, page - index * BLOCK_PAGES, data, generator, reader.group, reader.program)
             page = block_stop
 
     def _retire(self, inode_id: int, generation: int, flight: Flight) -> None:

@@ -1,5 +1,7 @@
 """Steers prefetching: once in `DECIDE_S` the metrics are read, the controller is asked, the prefetcher is told.
 
+As often it is judged anew what programs that compete are to have of the cache (`policy/partition.py`).
+
 While memory is short (`pressure.py`) the most careful arm is on, whoever steers, and while cores are contended none
 that is bolder than the contended one. The predictor is told both, for its trainings.
 
@@ -11,13 +13,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from llmfs.config import Control
 from llmfs.counter import Count
 from llmfs.metrics import NAMES, Metrics
+from llmfs.policy.partition import Partition
 from llmfs.pressure import PRESSED_PERCENT, Contention, own_files, some_percent
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE, Arm
@@ -27,6 +30,15 @@ from predictor.control.steering import DECIDE_S, Controller, Steering
 from predictor.events import Tier
 
 log = logging.getLogger(__name__)
+
+
+class Divisible(Protocol):
+    """A cache that programs share (`block_cache.py`)."""
+
+    def divide(self) -> bool: ...
+
+    @property
+    def partition(self) -> Partition: ...
 
 
 class ControlLoop:
@@ -41,11 +53,12 @@ class ControlLoop:
         pressure: tuple[Path, ...] | None = None,
         contention: tuple[Path, ...] | None = None,
         on_pressure: Callable[[bool, bool], None] = lambda is_pressed, is_contended: None,
+        cache: Divisible | None = None,
     ) -> None:
         """`steer(arm)` puts an arm into force; `gauges()`: prefetches waiting, programs' calls, prefetches running.
 
         `pressure`, `contention`: the files that tell how short memory is, and cores are (default: the machine's and our
-        control group's). `on_pressure(is_pressed, is_contended)` hears of each change.
+        control group's). `on_pressure(is_pressed, is_contended)` hears of each change. `cache`: what is to be divided.
         """
         self._steering = Steering(controller)
         self._metrics = metrics
@@ -55,6 +68,7 @@ class ControlLoop:
         self._cores = own_files("cpu") if contention is None else contention
         self._contention = Contention()
         self._on_pressure = on_pressure
+        self._cache = cache
         self._told = (False, False)
         metrics.control_is(ARMS[SAFE].name)
 
@@ -81,6 +95,8 @@ class ControlLoop:
             self._steering.arm = SAFE
             self._take(SAFE)
             self._on_pressure(False, False)
+            if self._cache is not None:
+                self._cache.partition.end()
 
     def look(self, now_s: float) -> None:
         """One decision."""
@@ -92,6 +108,15 @@ class ControlLoop:
             log.debug("arm %s, wanted %s: %s", decision, ARMS[decision.wanted].name, row)
         if decision.was_changed:
             self._take(decision.arm)
+        if self._cache is not None:
+            self._divide(self._cache)
+
+    def _divide(self, cache: Divisible) -> None:
+        is_changed, partition = cache.divide(), cache.partition
+        self._metrics.cache_is_divided(len(partition.shares), partition.gain, is_changed)
+        if is_changed:
+            shares = (f"process group {group}: {share:.0%}" for group, share in partition.shares.items())
+            log.info("the cache is divided anew: %s", ", ".join(shares) or "nobody has a share")
 
     def _look_at_pressure(self) -> tuple[bool, bool]:
         """Whether memory is short, and cores are contended. The kernel answers from memory."""
@@ -104,17 +129,23 @@ class ControlLoop:
         return found
 
     def _take(self, arm: int) -> None:
+        log.info("prefetching is %s from here on", ARMS[arm].name)
         self._steer(ARMS[arm])
         self._metrics.control_is(ARMS[arm].name)
 
 
-def controller_of(control: Control) -> Controller | None:
-    """Who steers; None for nobody. Without usable weights the rules do."""
+def controller_of(control: Control, learned_dir: Path) -> Controller | None:
+    """Who steers; None for nobody. What `llmfs train-controller` made for this cache goes before what is shipped.
+
+    Without usable weights the rules do.
+    """
     if control is Control.OFF:
         return None
-    learned = network.shipped() if control is Control.LEARNED else None
+    learned = network.first_of(learned_dir / network.NAME, network.SHIPPED) if control is Control.LEARNED else None
     if control is Control.LEARNED and learned is None:
-        log.warning("there are no weights for the learned controller: the rules steer")
+        log.warning(
+            "there are no weights for the learned controller, which llmfs train-controller makes: the rules steer"
+        )
     return learned or Rules()
 
 

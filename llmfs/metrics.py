@@ -445,6 +445,20 @@ class Metrics:
         )
         self._arm_changes = {each.name: changes.labels(each.name) for each in ARMS}
         self._arm = ""
+        self._sharers = Gauge(
+            "llmfs_control_sharers",
+            "Programs for which a share of the cache is kept, for they gain more from it than others.",
+            registry=registry,
+        )
+        self._share_gain = Gauge(
+            "llmfs_control_share_gain_ratio",
+            "Of the requests for data, 0 to 1, what the best division of the cache would answer more, by the last"
+            " estimate.",
+            registry=registry,
+        )
+        self._share_changes = Counter(
+            "llmfs_control_share_changes", "Times that the cache was divided anew among programs.", registry=registry
+        ).labels()
 
         # The guard
         findings = Counter(
@@ -551,6 +565,13 @@ class Metrics:
         self._arm = arm
         for name, gauge in self._arms.items():
             gauge.set(name == arm)
+
+    def cache_is_divided(self, sharers: int, gain: float, is_changed: bool) -> None:
+        """So many programs have a share, and other ones would gain so much."""
+        self._sharers.set(sharers)
+        self._share_gain.set(gain)
+        if is_changed:
+            self._share_changes.inc()
 
     def revalidated(self, kind: str, outcome: str) -> None:
         """A look at the source found this of what was known."""

@@ -27,7 +27,7 @@ from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, block_key, key_generation, key_index, key_inode_id
 from llmfs.budget import Budget
 from llmfs.cache_dir import CacheDir
-from llmfs.config import MountConfig, Predictor
+from llmfs.config import Control, MountConfig, Predictor
 from llmfs.content import Content
 from llmfs.control_loop import ControlLoop, controller_of
 from llmfs.control_server import ControlServer
@@ -63,7 +63,7 @@ from llmfs.source import Source
 from llmfs.status import as_fit, status_of
 from llmfs.store import Bounds, Store
 from llmfs.trace_log import TraceLog
-from llmfs.treatments import Treatments, shown_path
+from llmfs.treatments import Treatments, command_of, shown_path
 from llmfs.upkeep import Upkeep
 from llmfs.web.address import remove_address, write_address
 from llmfs.web.figures import Figures
@@ -182,7 +182,8 @@ class Mount:
         )
         self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
         self.recorder = Recorder(self._take_batch, self._process_seen, profile.paths_in_use)
-        self.treatments = Treatments(config.policies, self.recorder.process_of)
+        is_steered = config.control is not Control.OFF and config.predictor is not Predictor.OFF
+        self.treatments = Treatments(config.policies, self.recorder.process_of, tells_programs=is_steered)
         self.blocks.share_out(self.treatments.rules.shares)
         self.metadata = Metadata(
             self.source,
@@ -338,7 +339,7 @@ class Mount:
             nursery.cancel_scope.cancel()
 
     def _control_loop(self) -> ControlLoop | None:
-        controller = controller_of(self._config.control)
+        controller = controller_of(self._config.control, self._cache_dir.learned)
         if controller is None or self._config.predictor is Predictor.OFF:
             return None
         return ControlLoop(
@@ -347,6 +348,7 @@ class Mount:
             self.prefetcher.steer,
             lambda: (len(self.prefetcher), self.demand.busy, self.prefetcher.running),
             on_pressure=self._under_pressure,
+            cache=self.blocks,
         )
 
     def _held_files(self) -> HeldFiles | None:
@@ -549,7 +551,9 @@ class Mount:
                 "blocks": len(self.blocks),
                 "evictions": sum(int(each.value) for each in self.metrics.evictions.values()),
             },
-            "control": self._steering.described() if self._steering is not None else {},
+            "control": self._steering.described() | {"programs": self._programs()}
+            if self._steering is not None
+            else {},
             "guard": self._guard.described() if self._guard is not None else {},
             "pinned": self._pins.described(),
             "policies": self._policies(),
@@ -565,6 +569,23 @@ class Mount:
             | {"requests": tally.requests, "read_bytes": tally.read_bytes}
             | shares.get(tally.number, {})
             for tally in self.treatments.rules.tallies
+        )
+
+    def _control_described(self) -> dict[str, Any]:
+        return {} if self._steering is None else self._steering.described() | {"programs": self._programs()}
+
+    def _programs(self) -> list[dict[str, Any]]:
+        """Who competes for the cache: what each holds, its share if it has one, and what it would gain from more."""
+        held, partition = self.blocks.held_bytes, self.blocks.partition
+        return as_fit(
+            {
+                "process_group": program,
+                "command": command_of(program),
+                "held_bytes": held.get(program, 0),
+                "share": partition.shares.get(program),
+                "hit_ratios": [round(each, 3) for each in curve],
+            }
+            for program, curve in partition.curves().items()
         )
 
     def _share_uses(self) -> list[ShareUse]:

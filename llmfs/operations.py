@@ -740,6 +740,7 @@ class Operations(pyfuse3.Operations):
         """A handle, with what is done about its accesses, whoever makes them."""
         stream = self._recorder.stream_of(ctx.pid)
         treatment = self._treatment(stream, ctx, inode)
+        treatment = self._treatments.by_program(treatment, ctx.pid)
         if treatment.is_prefetched:
             inode.treatment = treatment
         return Handle(inode, stream if treatment.is_prefetched else UNHEARD, ctx.pid, treatment)

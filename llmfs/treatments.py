@@ -6,8 +6,12 @@ when it is fetched ahead stands in its inode: as its path says, or as who opened
 be an exception.
 
 Where there are no rules, none of this costs more than looking whether there are any.
+
+Programs that compete for the cache are told apart by their process groups (`policy/partition.py`): what a shell starts
+as one job, with all that it starts in turn. What runs in a control group of its own is such a group, too.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +23,7 @@ BELIEVED_S = 10.0
 """How long a process counts as of the control group and user that it was of."""
 
 STREAMS_MAX = 4096
+PROGRAMS_MAX = 1024
 
 
 class Treatments:
@@ -29,20 +34,40 @@ class Treatments:
         rules: Sequence[Rule],
         process_of: Callable[[int], tuple[int, str] | None],
         now_s: Callable[[], float] = time.monotonic,
+        tells_programs: bool = True,
     ) -> None:
-        """`process_of` a stream: thread-group id and command (recorder.py)."""
+        """`process_of` a stream: thread-group id and command (recorder.py). `tells_programs`: apart (`by_program`)."""
+        self._tells_programs = tells_programs
         self._process_of = process_of
         self._now_s = now_s
+        self._of_program: dict[tuple[int, Treatment], Treatment] = {}
         self.take(rules)
 
     def take(self, rules: Sequence[Rule]) -> None:
         """Go by these rules from now on. What is open already stays as it is."""
         self.rules = Rules(rules)
         self._known: dict[tuple[int, int], tuple[float, Candidates]] = {}
+        self._of_program.clear()
 
     def of(self, stream: int, pid: int, uid: int, path: Callable[[], str]) -> Treatment:
         """What is done with an access of a process to a path relative to the source."""
         return decide(self._met_by(stream, pid, uid), path) if self.rules else ORDINARY
+
+    def by_program(self, treatment: Treatment, pid: int) -> Treatment:
+        """The same, of the programs that the process belongs to."""
+        if not self._tells_programs:
+            return treatment
+        try:
+            program = os.getpgid(pid) if pid > 0 else 0
+        except OSError:
+            return treatment
+        known = self._of_program.get((program, treatment))
+        if known is None:
+            if len(self._of_program) >= PROGRAMS_MAX:
+                self._of_program.clear()
+            known = dataclasses.replace(treatment, program=program)
+            self._of_program[program, treatment] = known
+        return known
 
     def judge(self, inode: Inode) -> None:
         """Note in an inode what it is treated as whoever asks, until somebody opens it who may be prefetched for."""
@@ -71,6 +96,15 @@ def shown_path(inode: Inode, name: bytes | None = None) -> str:
     if name is not None:
         path = path + b"/" + name if path else name
     return os.fsdecode(path)
+
+
+def command_of(pid: int) -> str:
+    """The command's name of a process; "" where it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def cgroups_of(pid: int) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
-"""What steering prefetches is worth: python -m bench.control [--traces TRACE...], python -m bench.control train FILE
+"""What steering prefetches is worth: python -m bench.control [--traces TRACE...]
 
 Each controller steers the same replays of mixed and shifting programs over sources that are contended in different
 ways, each from an empty cache. The cost of a run is the seconds that programs waited, and a price for bytes fetched in
 vain and for processor time (predictor/control/reward.py). Shown relative to the safe arm, which is no control; fixed
-arms are judged in hindsight, over all scenarios together and in each one by itself.
+arms are judged in hindsight, over all scenarios together and in each one by itself. The rules are shown without and
+with shares of the cache (llmfs/policy/partition.py), all others without.
 
 The rule by which weights are shipped, stated before they were trained: the mean cost over the scenarios is less than
-the rules', and no scenario costs more than 5% more than no control.
+the rules', and no scenario costs more than 5% more than no control. `llmfs train-controller` makes them.
 """
 
 import argparse
@@ -14,40 +15,28 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 
-import numpy as np
-import safetensors.numpy
-
-from bench.control.experience import episodes, in_parallel, judge
-from bench.control.runs import FIXED, run, scenarios_of
+from bench.control.runs import DIVIDED, FIXED, run, scenarios_of
 from bench.report import Bars, Progress, machine, plot, write_json
+from llmfs.replay.episodes import in_parallel
+from llmfs.replay.training import WORSE
 from predictor.control import network
 from predictor.control.arms import ARMS, SAFE
-from predictor.control.network import Weights
-from predictor.control.transitions import Transition
 from predictor.trace import TraceError
 
-WORSE = 1.05
-"""Times the cost of no control, beyond which a controller has done harm."""
-
 BEST_FIXED, BEST_EACH = "best fixed arm", "best arm of each"
-JUDGING = 900
-"""Apart from the rounds' seeds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs it; returns the exit status."""
     options = _parse(arguments)
     progress = Progress()
-    if options.command == "train":
-        return _train(options, progress)
     names = [f"{FIXED}{arm.name}" for number, arm in enumerate(ARMS) if number == SAFE or not options.quick]
-    names += ["aimd", "discounted ucb", "rules"]
+    names += ["aimd", "discounted ucb", "rules", DIVIDED]
     try:
         learned = network.load(options.weights) if options.weights else network.shipped()
-        drawn = (options.seed, options.accesses, tuple(options.traces))
-        scenarios = scenarios_of(*drawn)
+        which = (options.seed, options.accesses, tuple(options.traces), options.drawn)
+        scenarios = scenarios_of(*which)
     except (OSError, ValueError, TraceError) as error:
         print(f"bench.control: {error}", file=sys.stderr)
         return 1
@@ -56,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names.append("learned")
     costs: dict[str, dict[str, float]] = {name: {} for name in names}
     stalls: dict[str, dict[str, float]] = {name: {} for name in names}
-    runs = [(*drawn, number, name, weights) for number in range(len(scenarios)) for name in names]
+    runs = [(*which, number, name, weights) for number in range(len(scenarios)) for name in names]
     spent = in_parallel(run, runs, options.jobs)
     for scenario in scenarios:
         with progress.step(scenario.name) as said:
@@ -114,48 +103,12 @@ def _show(
     )
     write_json(output, {"machine": machine(), "costs_s": costs, "stalls_s": stalls})
     drawing = output.with_suffix(".png")
-    labels = [f"llmfs, {name}" if name in ("rules", "learned") else name for name in means]
+    labels = [f"llmfs, {name}" if name in ("rules", DIVIDED, "learned") else name for name in means]
     panels = [
         Bars("mean", labels, list(means.values()), "cost, relative to no control"),
         Bars("worst", labels, [max(values.values()) for values in relative.values()], "cost, relative to no control"),
     ]
     progress.files(drawing, output, plot(drawing, "steering prefetches, in replay", panels))
-
-
-def _train(options: argparse.Namespace, progress: Progress) -> int:
-    from predictor.control.training import train  # torch: seconds, and only here
-
-    met: list[Transition] = []
-    candidates: list[Weights] = []
-    weights: Weights | None = None
-    for number in range(options.rounds):
-        seed = 1000 * options.seed + number
-        with progress.step(f"round {number + 1}: {options.episodes} drawn scenarios") as said:
-            for episode in episodes(seed, options.episodes, options.accesses, options.jobs, weights):
-                met += episode
-            said.append(f"{len(met):,} decisions")
-        with progress.step("training"):
-            weights = train(met, seed, options.steps).weights
-            candidates += [weights | {"margin_s": np.array([margin_s], np.float32)} for margin_s in network.MARGINS_S]
-    with progress.step(f"judging on {options.judged} others") as said:
-        seed = 1000 * options.seed + JUDGING
-        costs = list(judge(seed, options.judged, options.accesses, options.jobs, candidates))
-        figures = [(fmean(each), max(each)) for each in zip(*costs, strict=True)]  # by candidate: mean, worst
-        best = min(range(len(figures)), key=lambda n: figures[n][0] + max(0.0, figures[n][1] - WORSE))
-        said.append(f"the best costs {figures[best][0]:.3f}, {figures[best][1]:.2f} at worst")
-    rounds = [str(number + 1) for number in range(options.rounds) for _ in network.MARGINS_S]
-    progress.table(
-        "on scenarios not trained on, relative to no control",
-        ("round", "margin, s", "mean", "worst"),
-        [
-            (number, f"{candidate['margin_s'][0]:.2f}", f"{mean:.3f}", f"{worst:.2f}")
-            for number, candidate, (mean, worst) in zip(rounds, candidates, figures, strict=True)
-        ],
-    )
-    options.file.parent.mkdir(parents=True, exist_ok=True)
-    options.file.write_bytes(safetensors.numpy.save(candidates[best]))
-    progress.console.print(f"weights of round {rounds[best]}: {options.file}", markup=False)
-    return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -165,20 +118,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--accesses", type=int, default=1600, help="of each program (default: 1600)")
     parser.add_argument("--traces", nargs="+", default=[], metavar="TRACE", help="recordings to mix as well")
+    parser.add_argument("--drawn", type=int, default=0, metavar="N", help="N scenarios drawn as for training instead")
     parser.add_argument("--weights", type=Path, help="of the learned controller (default: those shipped, if any)")
     parser.add_argument("--quick", action="store_true", help="of the fixed arms only the safe one")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time (default: all cores)")
     parser.add_argument("--output", type=Path, default=Path("out/control.json"))
-    parsers = parser.add_subparsers(dest="command")
-    trained = parsers.add_parser("train", help="replay drawn scenarios and train on them")
-    trained.add_argument("file", type=Path, metavar="FILE", help="where the weights go (safetensors)")
-    trained.add_argument("--rounds", type=int, default=3, help="each steered by what was learned before (default: 3)")
-    trained.add_argument("--episodes", type=int, default=100, help="scenarios a round (default: 100)")
-    trained.add_argument(
-        "--judged", type=int, default=48, help="scenarios on which the best round is told (default: 48)"
-    )
-    trained.add_argument("--steps", type=int, default=6000, help="of training (default: 6000)")
-    trained.add_argument("--seed", type=int, default=5)
     return parser.parse_args(arguments)
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from bench.replay.bounds import NEVER, Belady, CandidateOracle, Future, OraclePlanner
 from bench.replay.lru import Lru
-from bench.replay.outcome import AGAIN, NEW, WARM, Outcome
-from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
 from bench.replay.reading import read_recording
-from bench.replay.simulation import Cache, Eviction, Planner, Simulation
-from bench.replay.source import Model
 from bench.replay.synthetic import SYNTHETIC
-from bench.replay.workload import Workload, arrange
 from bench.report import Bars, Progress, machine, plot, write_json
 from llmfs.blocks import BLOCK_BYTES, key_index, key_inode_id
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Eviction as Ours
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
+from llmfs.replay.outcome import AGAIN, NEW, WARM, Outcome
+from llmfs.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
+from llmfs.replay.simulation import Cache, Eviction, Planner, Simulation
+from llmfs.replay.source import Model
+from llmfs.replay.workload import Workload, arrange
 from llmfs.settings import parse_size
 from predictor import experience, ranker
 from predictor.baselines.catalogue import RIVALS

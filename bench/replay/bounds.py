@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 
 from bench.replay.lru import Lru
-from bench.replay.planners import EnginePlanner, NoPlanner
-from bench.replay.simulation import CHANGES, Simulation
-from bench.replay.workload import Workload
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Resident
+from llmfs.replay.planners import EnginePlanner, NoPlanner
+from llmfs.replay.simulation import CHANGES, Simulation
+from llmfs.replay.workload import Workload
 from predictor import experience
 from predictor.engine import Engine
 from predictor.events import Op
@@ -135,12 +135,14 @@ class Belady(Lru):
         self.next_use = next_use
         self._order: list[tuple[int, bytes]] = []  # (-next use, key), entries of the past among them
 
-    def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident:
+    def admit(
+        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
+    ) -> Resident:
         resident = super().admit(key, size_bytes, generator)
         heapq.heappush(self._order, (-self.next_use(key), key))
         return resident
 
-    def touch(self, key: bytes) -> Resident | None:
+    def touch(self, key: bytes, group: int = 0) -> Resident | None:
         resident = super().touch(key)
         if resident is not None:
             heapq.heappush(self._order, (-self.next_use(key), key))

@@ -17,14 +17,16 @@ class Lru:
     def get(self, key: bytes) -> Resident | None:
         return self.residents.get(key)
 
-    def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident:
+    def admit(
+        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
+    ) -> Resident:
         """Takes in a block, or changes its size."""
         resident = self.residents.setdefault(key, Resident(0, generator))
         self.used_bytes += size_bytes - resident.size_bytes
         resident.size_bytes = size_bytes
         return resident
 
-    def touch(self, key: bytes) -> Resident | None:
+    def touch(self, key: bytes, group: int = 0) -> Resident | None:
         """The block was used."""
         resident = self.residents.get(key)
         if resident is not None:

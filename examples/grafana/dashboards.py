@@ -790,7 +790,20 @@ DETAILS = (
                 (
                     Query(rate("llmfs_control_decisions_total"), "looks"),
                     Query(rate("llmfs_control_changes_total", "arm"), "to {{arm}}"),
+                    Query(rate("llmfs_control_share_changes_total"), "other shares of the cache"),
                 ),
+            ),
+            Panel(
+                "Shares of the cache",
+                "For how many programs a share of the cache is kept.",
+                "none",
+                (Query(total("llmfs_control_sharers"), "programs with a share"),),
+            ),
+            Panel(
+                "What other shares would gain",
+                "What the best division of the cache would answer more, of the requests for data.",
+                "percentunit",
+                (Query(most("llmfs_control_share_gain_ratio", "instance"), "{{instance}}"),),
             ),
             Panel(
                 "Pressure",

@@ -108,7 +108,7 @@ def train(
     try:
         with (
             cache.locked(holder),
-            _trace_errors(),
+            trace_errors(),
             shown_progress(True) as tell,
         ):  # a mount would overwrite what we learn
             report = training.train(files, cache.learned, tell, limit_bytes=Budget.of(limit_bytes).learned)
@@ -163,7 +163,7 @@ def evaluate(
 
     if not traces and cache is not None and not segments(cache.trace):
         raise LlmfsError(f"there is no trace in {show(cache.trace)} yet: mount the source and read from it")
-    with _trace_errors(), shown_progress(True) as tell:
+    with trace_errors(), shown_progress(True) as tell:
         runs = []
         for path in [settings.absolute(trace) for trace in traces or []] or ([cache.trace] if cache else []):
             tell(f"reading {path.name}", 0.0)
@@ -236,7 +236,7 @@ def _export(cache: CacheDir, kind: Format, path: Path) -> int:
         Format.ORACLE_GENERAL: interchange.write_oracle_general,
         Format.FIO: interchange.write_fio,
     }[kind]
-    with _trace_errors(), shown_progress(True) as tell:
+    with trace_errors(), shown_progress(True) as tell:
 
         def counted() -> "Iterator[Batch]":
             count = 0
@@ -249,7 +249,8 @@ def _export(cache: CacheDir, kind: Format, path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _trace_errors() -> Iterator[None]:
+def trace_errors() -> Iterator[None]:
+    """What is wrong with a trace is said in one line."""
     from predictor.trace import TraceError
 
     try:

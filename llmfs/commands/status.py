@@ -237,6 +237,12 @@ def _control(figures: Mapping[str, Any]) -> str:
     words = f"{one_line(str(figures.get('controller', '')))}: {one_line(str(figures.get('arm', '')))}"
     words += f", {number(figures, 'changes'):,.0f} changes"
     short = figures.get("short_of")
+    sharers = [each for each in rows(figures, "programs") if each.get("share") is not None]
+    if sharers:
+        words += ", kept of the cache: " + ", ".join(
+            f"{one_line(str(each.get('command') or each.get('process_group')))} {number(each, 'share'):.0%}"
+            for each in sharers
+        )
     if isinstance(short, list) and short:
         words += f", stepping back: short of {one_line(' and '.join(map(str, short)))}"
     return words

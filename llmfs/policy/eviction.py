@@ -9,21 +9,25 @@ stream shows. Four parts, a file each:
 - `reuse.py`: the table, learned from the same sample, that the learned rules rank by;
 - `history.py`: what is remembered of blocks that left.
 
-Two things are added here. What was fetched ahead waits in a queue of its own that has a bounded share of a full cache
-and expires: a prefetch that nobody uses displaces nothing that is in use. And of those that would leave first, the
-ones go that the predictor's scores call least likely to be used again, as in HALP (Song et al., NSDI 2023); what it
+Where programs compete, `partition.py` says how much of the cache is kept for whom. A block whose turn it is stays for
+another one if its program has less than that, and a block of a program that holds more than it should goes.
+
+Two more things are added here. What was fetched ahead waits in a queue of its own that has a bounded share of a full
+cache and expires: a prefetch that nobody uses displaces nothing that is in use. And of those that would leave first,
+the ones go that the predictor's scores call least likely to be used again, as in HALP (Song et al., NSDI 2023); what it
 says is done with, such as a file of a data set that was read in this epoch, goes before all others.
 
 Pure: no clock but the count of requests, no randomness. A request costs the same whatever the cache's size.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import xxhash
 
 from llmfs.policy.ghosts import RULES, Ghosts
 from llmfs.policy.history import History, Past
+from llmfs.policy.partition import Partition
 from llmfs.policy.reuse import ReuseTable, cell_of
 from llmfs.policy.segments import NOMINEES, Resident, Rule, Score, Segments
 
@@ -59,6 +63,8 @@ class Eviction:
         self._segments = Segments(capacity_bytes, rules[0], self._table)
         self._ghosts = Ghosts(capacity_bytes, rules, self._table)
         self._history = History()
+        self._partition = Partition(capacity_bytes)
+        self._held: dict[int, int] = {}  # bytes of used blocks, by the group that used them last
         self._ahead: OrderedDict[bytes, Resident] = OrderedDict()
         self._ahead_bytes = 0
         self._done: OrderedDict[bytes, Resident] = OrderedDict()
@@ -81,6 +87,21 @@ class Eviction:
         self._capacity_bytes = capacity_bytes
         self._segments.resize(capacity_bytes, self.rule)
         self._ghosts.resize(capacity_bytes)
+        self._partition.capacity_bytes = capacity_bytes
+
+    @property
+    def partition(self) -> Partition:
+        """Who would gain from how much of the cache, and the shares that are in force."""
+        return self._partition
+
+    @property
+    def held_bytes(self) -> Mapping[int, int]:
+        """What each group of programs holds of what was used."""
+        return self._held
+
+    def divide(self) -> bool:
+        """Judge anew how the cache is to be divided; whether the shares are others now."""
+        return self._partition.look(self._held)
 
     @property
     def rule(self) -> Rule:
@@ -90,17 +111,19 @@ class Eviction:
     def get(self, key: bytes) -> Resident | None:
         return self._segments.get(key) or self._ahead.get(key) or self._done.get(key) or self._pinned.get(key)
 
-    def admit(self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False) -> Resident:
+    def admit(
+        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
+    ) -> Resident:
         """Take in a block that a program asked for or, with a `generator`, that was fetched ahead.
 
         A block that is there changes its size, and is used if a program asked for it. `is_old`: it was in the cache
-        before the mount.
+        before the mount. `group`: of the program, 0 where that is not known.
         """
         resident = self.get(key)
         if resident is not None:
             self._grow(key, resident, size_bytes - resident.size_bytes)
             if generator is None and not is_old:
-                self.touch(key)
+                self.touch(key, group)
             return resident
         resident = Resident(size_bytes, generator, used_at=self._now)
         self.used_bytes += size_bytes
@@ -110,28 +133,31 @@ class Eviction:
             self._ahead[key] = resident
             self._ahead_bytes += size_bytes
         else:
-            self._enter(key, resident)
+            self._enter(key, resident, group)
         return resident
 
-    def touch(self, key: bytes) -> Resident | None:
-        """A program used the block. The first use of one that was fetched ahead is what it came for, no reuse."""
+    def touch(self, key: bytes, group: int = 0) -> Resident | None:
+        """A program of `group` used the block.
+
+        The first use of one that was fetched ahead is what it came for, no reuse.
+        """
         resident = self._segments.get(key)
         if resident is not None:
             self._tick()
             gap = self._now - resident.used_at
             self._segments.use(key, gap, self._now)
-            self._used(key, _digest(key), resident, gap)
+            self._used(key, _digest(key), resident, gap, group)
             return resident
         resident = self._ahead.pop(key, None)
         if resident is not None:
             self._ahead_bytes -= resident.size_bytes
             resident.generator = None
-            self._enter(key, resident)
+            self._enter(key, resident, group)
             return resident
         resident = self._done.pop(key, None)
         if resident is not None:
             self._put_back(key, resident)
-            return self.touch(key)
+            return self.touch(key, group)
         return self._pinned.get(key)  # it has no turn to lose or win
 
     def done_with(self, key: bytes) -> None:
@@ -158,6 +184,7 @@ class Eviction:
             resident = self._done.pop(key, None) or self._pinned.pop(key, None) or self._segments.remove(key)
         if resident is not None:
             self.used_bytes -= resident.size_bytes
+            self._owned_by(resident, 0)
         return resident
 
     def unpinned(self, is_pinned: Callable[[bytes], bool]) -> None:
@@ -183,6 +210,8 @@ class Eviction:
                 self._ahead_bytes -= resident.size_bytes
             elif len(self._segments):
                 key, resident = self._segments.evict(self._now, score)
+                if (other := self._in_place_of(resident.group)) is not None:
+                    key, resident = other, self._segments.take_for(other, key, resident)
             else:
                 key, resident = self._pinned.popitem(last=False)
                 is_pinned = None
@@ -192,8 +221,14 @@ class Eviction:
             if not was_ahead:
                 self._remember(key, resident)
             self.used_bytes -= resident.size_bytes
+            self._owned_by(resident, 0)
             gone.append((key, resident))
         return gone
+
+    def _in_place_of(self, group: int) -> bytes | None:
+        """A block that goes in place of one of this group, for which more is kept than it has; None: its own goes."""
+        other = self._partition.gives_way_to(group, self._held)
+        return self._segments.first_of(other) if other else None
 
     def _remember(self, key: bytes, resident: Resident) -> None:
         self._history.put(_digest(key), Past(resident.used_at, resident.uses, resident.cell))
@@ -214,7 +249,7 @@ class Eviction:
             self._ahead.move_to_end(key)
         return False
 
-    def _enter(self, key: bytes, resident: Resident) -> None:
+    def _enter(self, key: bytes, resident: Resident, group: int) -> None:
         """The first use of a block since it came."""
         self._tick()
         digest = _digest(key)
@@ -224,13 +259,16 @@ class Eviction:
             gap = self._now - past.used_at
             resident.uses = past.uses
         self._segments.insert(key, resident, gap, self._now)
-        self._used(key, digest, resident, gap)
+        self._used(key, digest, resident, gap, group)
 
-    def _used(self, key: bytes, digest: int, resident: Resident, gap: int) -> None:
+    def _used(self, key: bytes, digest: int, resident: Resident, gap: int, group: int) -> None:
         """Note a use, and have the ghosts see it. The rule that leads now is followed from here on."""
         resident.uses += 1
         resident.cell = cell_of(gap, resident.uses)
         resident.used_at = self._now
+        if group:
+            self._owned_by(resident, group)
+            self._partition.see(group, digest, resident.size_bytes)
         self._ghosts.see(key, digest, resident.size_bytes, self._now, len(self._segments))
         if self._ghosts.rule is not self.rule:
             self._segments.resize(self._capacity_bytes, self._ghosts.rule)
@@ -244,10 +282,26 @@ class Eviction:
             self._history.fit(len(self._segments))
             self._history.halve_uses()
             self._ghosts.halve_uses()
+            self._partition.age()
+
+    def _owned_by(self, resident: Resident, group: int) -> None:
+        """It counts for this group from here on; 0: for none."""
+        former = resident.group
+        if former == group:
+            return
+        resident.group = group
+        if former:
+            self._held[former] -= resident.size_bytes
+            if not self._held[former]:
+                del self._held[former]
+        if group:
+            self._held[group] = self._held.get(group, 0) + resident.size_bytes
 
     def _grow(self, key: bytes, resident: Resident, more_bytes: int) -> None:
         resident.size_bytes += more_bytes
         self.used_bytes += more_bytes
+        if resident.group:
+            self._held[resident.group] += more_bytes
         if key in self._ahead:
             self._ahead_bytes += more_bytes
         elif key not in self._done and key not in self._pinned:

@@ -87,13 +87,14 @@ class Tally:
 class Treatment:
     """What is done with an access. `group` numbers the shares from 1; 0 is all that has none of its own.
 
-    `tally` of the rule that says so, where one does.
+    `tally` of the rule that says so, where one does. `program`: the process group that it is of, 0: unknown.
     """
 
     is_bypassing: bool = False
     is_prefetched: bool = True
     group: int = 0
     tally: Tally | None = field(default=None, compare=False, repr=False)
+    program: int = 0
 
 
 ORDINARY = Treatment()

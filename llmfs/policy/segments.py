@@ -34,6 +34,10 @@ NOMINEES = 8
 LEARNED_NOMINEES = 4
 """Of each segment. Each costs some 0.5 us."""
 
+OF_GROUP_WITHIN = 64
+"""Of each segment's oldest, among which one of a group of programs is looked for. Where there is none, it holds what is
+newer than what everybody has, and order is left to itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -49,7 +53,7 @@ class Rule:
 class Resident:
     """What is known of a block in the cache."""
 
-    __slots__ = ("cell", "generator", "size_bytes", "used_at", "uses")
+    __slots__ = ("cell", "generator", "group", "size_bytes", "used_at", "uses")
 
     def __init__(
         self, size_bytes: int, generator: str | None = None, used_at: int = 0, uses: int = 0, cell: int = 0
@@ -59,6 +63,7 @@ class Resident:
         self.used_at = used_at  # requests, of the cache's clock
         self.uses = uses  # halved now and then
         self.cell = cell  # of the table in `reuse.py`
+        self.group = 0  # of the programs that used it last (`partition.py`); 0: nobody's
 
 
 class Segments:
@@ -146,6 +151,27 @@ class Segments:
         if queue is self.main:
             self._main_bytes -= resident.size_bytes
         return key, resident
+
+    def take_for(self, other: bytes, key: bytes, resident: Resident) -> Resident:
+        """Take out the block `other`. The block `key`, which was evicted, has its place, as the newest there."""
+        is_main = other in self.main
+        gone = self.remove(other)
+        assert gone is not None
+        self.used_bytes += resident.size_bytes
+        if is_main:
+            self.main[key] = resident
+            self._main_bytes += resident.size_bytes
+        else:
+            self.window[key] = resident
+        return gone
+
+    def first_of(self, group: int) -> bytes | None:
+        """A block of a group, of those that would leave soon; None where there is none."""
+        for queue in (self.window, self.main):
+            for key, resident in islice(queue.items(), OF_GROUP_WITHIN):
+                if resident.group == group:
+                    return key
+        return None
 
     def _is_promoted(self, size_bytes: int, gap: int, now: int) -> bool:
         if self._main_bytes + size_bytes <= self._main_limit:

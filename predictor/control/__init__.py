@@ -1,7 +1,7 @@
 """The controller: how eager prefetching is, chosen anew every second or so from what the mount counts.
 
 Pure and replayable: readings come in, an arm goes out. The mount's loop (`llmfs/control_loop.py`) and the replay
-(`bench/control/`) drive the same objects.
+(`llmfs/replay/steered.py`) drive the same objects.
 
     arms.py      what can be chosen
     state.py     counters of a mount -> a row of features

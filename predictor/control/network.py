@@ -16,7 +16,8 @@ from predictor.control.state import FEATURES, Observer, Row
 
 log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "controller.safetensors"
+NAME = "controller.safetensors"
+SHIPPED = Path(__file__).parents[1] / "weights" / NAME
 WEIGHTS_BYTES_MAX = 1 << 20
 HIDDEN = 48
 
@@ -82,10 +83,16 @@ def load(path: Path) -> Learned:
 
 def shipped() -> Learned | None:
     """The controller that comes with the program; None where there is none or it is damaged."""
-    try:
-        return load(SHIPPED)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        log.warning("no learned controller: %s", error)
-        return None
+    return first_of(SHIPPED)
+
+
+def first_of(*paths: Path) -> Learned | None:
+    """The controller in the first of these files that is there and whole; None where none is."""
+    for path in paths:
+        try:
+            return load(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            log.warning("a learned controller is passed over: %s", error)
+    return None

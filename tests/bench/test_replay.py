@@ -13,15 +13,15 @@ import pytest
 from bench.replay.__main__ import main
 from bench.replay.bounds import Belady, OraclePlanner
 from bench.replay.lru import Lru
-from bench.replay.outcome import Outcome
-from bench.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
 from bench.replay.reading import read_recording
-from bench.replay.simulation import Cache, Planner, Simulation
-from bench.replay.source import Arrival, Line, Model, ModelledSource, Request
 from bench.replay.synthetic import SYNTHETIC
-from bench.replay.tree import mask, pieces, runs
-from bench.replay.workload import arrange
 from llmfs.config import Predictor
+from llmfs.replay.outcome import Outcome
+from llmfs.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
+from llmfs.replay.simulation import Cache, Planner, Simulation
+from llmfs.replay.source import Arrival, Line, Model, ModelledSource, Request
+from llmfs.replay.tree import mask, pieces, runs
+from llmfs.replay.workload import arrange
 from predictor.baselines.catalogue import RIVALS
 from predictor.engine import Engine
 from predictor.events import ACCESS, Op, PathTable, Stream

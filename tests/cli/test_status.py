@@ -82,6 +82,16 @@ def test_a_mount_in_full() -> None:
     ]
 
 
+def test_for_whom_a_share_of_the_cache_is_kept() -> None:
+    programs = [
+        {"process_group": 77, "command": "python", "share": 0.25},
+        {"process_group": 78, "command": "", "share": 0.5},
+        {"process_group": 79, "command": "cat", "share": None},
+    ]
+    says = {"control": {"controller": "rules", "arm": "deep-any", "changes": 0, "programs": programs}}
+    assert "rules: deep-any, 0 changes, kept of the cache: python 25%, 78 50%" in show(Health(MOUNT, State.LIVE, says))
+
+
 def test_pushed_pages_of_which_none_was_held_back_yet() -> None:
     shown = show(Health(MOUNT, State.LIVE, {"kernel": {"pushed_bytes": 1 << 20, "held_back_pages": 0}}))
     assert "1 MiB pushed; no estimate of what is read there, with 0 pages held back" in shown

@@ -6,6 +6,7 @@ import trio.testing
 
 from llmfs.control_loop import ControlLoop, reading_of
 from llmfs.metrics import Metrics
+from llmfs.policy.partition import Partition
 from predictor.control.arms import ARMS, SAFE, Arm
 from predictor.control.state import Observer, Row
 from predictor.control.steering import DECIDE_S
@@ -47,13 +48,48 @@ def test_the_reading_is_what_was_counted() -> None:
     assert reading.calls == (1, 1) and reading.call_s == (0.25, 0.5)
 
 
-def test_an_arm_is_told_once_it_is_in_force() -> None:
+def test_an_arm_is_told_once_it_is_in_force(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     metrics, told = Metrics(), list[Arm]()
     loop = ControlLoop(Wants(4), metrics, told.append, lambda: _busy(metrics), (), ())
     for second in range(6):
         loop.look(float(second))
     assert told == [ARMS[4]]
+    assert caplog.messages == [f"prefetching is {ARMS[4].name} from here on"]
     assert loop.described() == {"controller": "wants", "arm": ARMS[4].name, "changes": 1, "short_of": []}
+
+
+class Divided:
+    """A cache that is divided anew at the second look."""
+
+    def __init__(self) -> None:
+        self.partition = Partition(1 << 30)
+        self.looks = 0
+
+    def divide(self) -> bool:
+        self.looks += 1
+        if self.looks == 2:
+            self.partition.shares, self.partition.gain = {77: 0.25}, 0.05
+        return self.looks == 2
+
+
+def test_a_division_of_the_cache_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, cache = Metrics(), Divided()
+    loop = ControlLoop(Wants(0), metrics, lambda arm: None, lambda: _busy(metrics), (), (), cache=cache)
+    with caplog.at_level("INFO"):
+        for second in range(3):
+            loop.look(float(second))
+    assert caplog.messages == ["the cache is divided anew: process group 77: 25%"]
+    assert metrics.registry.get_sample_value("llmfs_control_sharers") == 1
+    assert metrics.registry.get_sample_value("llmfs_control_share_gain_ratio") == 0.05
+    assert metrics.registry.get_sample_value("llmfs_control_share_changes_total") == 1
+
+
+def test_nobody_keeps_a_share_when_the_controller_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, cache = Metrics(), Divided()
+    loop = ControlLoop(Wants(4, fails_at=6), metrics, lambda arm: None, lambda: _busy(metrics), (), (), cache=cache)
+    trio.run(_run, loop, 20 * DECIDE_S, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert cache.looks > 2 and cache.partition.shares == {}
 
 
 async def _run(loop: ControlLoop, seconds: float) -> None:

@@ -36,14 +36,16 @@ class Blocks:
     def resident(self, key: bytes) -> Any:
         return self.policy.get(key)
 
-    def use(self, key: bytes, group: int = 0) -> str | None:
+    def use(self, key: bytes, group: int = 0, program: int = 0) -> str | None:
         resident = self.policy.get(key)
         if resident is None:
             return None
         generator, resident.generator = resident.generator, None
         return generator
 
-    def add(self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0) -> None:
+    def add(
+        self, key: bytes, first_page: int, data: bytes, generator: str | None, group: int = 0, program: int = 0
+    ) -> None:
         known = self.blocks.get(key)
         self.blocks[key] = known.merged(first_page, data) if known else block_of(first_page, data)
         self.policy.admit(key, disk_bytes(len(self.blocks[key].data)), generator)

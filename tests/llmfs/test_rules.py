@@ -247,3 +247,12 @@ def test_the_bytes_of_a_group_are_those_of_its_blocks() -> None:
         for group, bound in ((1, 60), (2, 40)):
             size = sum(size for size, its in held.values() if its == group)
             assert shares.used_bytes(group) == size <= bound
+
+
+def test_programs_are_told_apart_by_process_group_where_that_is_wanted() -> None:
+    treatments = Treatments([], lambda stream: None)
+    ours = treatments.by_program(ORDINARY, os.getpid())
+    assert ours.program == os.getpgid(0) and treatments.by_program(ORDINARY, os.getpid()) is ours
+    assert treatments.by_program(ORDINARY, 0).program == 0  # of another PID namespace: nobody's
+    assert treatments.by_program(ORDINARY, 2**22 + 1) is ORDINARY  # there is none of that number
+    assert Treatments([], lambda stream: None, tells_programs=False).by_program(ORDINARY, os.getpid()) is ORDINARY

@@ -1,12 +1,21 @@
 """The controller in a live mount: who steers, and what is told of it."""
 
+import os
+import subprocess
+
 from tests.mount.conftest import World, eventually
 from tests.mount.test_metrics import samples
 
 
 def test_rules_steer_unless_told_otherwise(world: World) -> None:
     m = world.mount("--metrics-port", "0", "--log-level", "debug")
-    assert m.status()["control"] == {"controller": "rules", "arm": "deep-any", "changes": 0, "short_of": []}
+    assert m.status()["control"] == {
+        "controller": "rules",
+        "arm": "deep-any",
+        "changes": 0,
+        "short_of": [],
+        "programs": [],
+    }
     decisions = ("llmfs_control_decisions_total", ())
     eventually(lambda: samples(m)[decisions] >= 2, 20, "two looks")
     assert samples(m)["llmfs_control_arm", (("arm", "deep-any"),)] == 1
@@ -17,6 +26,20 @@ def test_rules_steer_unless_told_otherwise(world: World) -> None:
 def test_nobody_steers_where_that_is_wanted(world: World) -> None:
     m = world.mount("--control", "off")
     assert m.status()["control"] == {}
+
+
+def test_who_reads_is_told_with_what_it_holds_and_what_it_would_gain(world: World) -> None:
+    m = world.mount("--metrics-port", "0")
+    for name in ("one.bin", "two.bin"):
+        (m.source / name).write_bytes(bytes(300_000))
+    for _ in range(2):
+        subprocess.run(["cat", m.path / "one.bin", m.path / "two.bin"], stdout=subprocess.DEVNULL, check=True)
+    eventually(lambda: m.status()["control"]["programs"], 20, "who reads")
+    (program,) = m.status()["control"]["programs"]
+    assert program["process_group"] == os.getpgid(0) and program["share"] is None
+    assert program["held_bytes"] >= 600_000
+    assert len(program["hit_ratios"]) == 5 and program["hit_ratios"][0] == 0
+    assert samples(m)["llmfs_control_sharers", ()] == 0
 
 
 def test_without_weights_the_rules_steer(world: World) -> None:

@@ -2,24 +2,30 @@
 ghosts.
 
 The first ones are steered at random. Later ones are steered by what was learned so far, now and then at random, for
-what random steering leads to is not what a good controller meets.
+what random steering leads to is not what a good controller meets. Where recordings are given, excerpts of the first
+`LEARNED_FROM` of each are learned from, and of the rest judged by.
 """
 
 import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Any, TypeVar
 
-from bench.control.steered import Steered, steer
-from bench.control.workloads import drawn
+from llmfs.replay.mixes import drawn, excerpts
+from llmfs.replay.steered import Scenario, Steered, steer
 from predictor.control.arms import ARMS, SAFE
 from predictor.control.network import Learned, Weights
 from predictor.control.reward import Spent, reward_s
 from predictor.control.rivals import Fixed
+from predictor.control.rules import Rules
 from predictor.control.state import Observer, Row
-from predictor.control.steering import Steering
+from predictor.control.steering import Controller, Steering
 from predictor.control.transitions import Transition
+from predictor.recording import Recording, latest, load
+from predictor.trace import TraceError
 
 Result = TypeVar("Result")
 
@@ -31,6 +37,15 @@ STRAYS = 0.1
 
 RUNS = 3
 """Of each scenario that are steered, beside the ghost."""
+
+LEARNED_FROM = 0.7
+"""Of each recording; what is judged by lies after it, as what a mount will see does."""
+
+ACCESSES_MAX = 200_000
+"""Of each recording, the latest: every process has it in memory."""
+
+ACCESSES_LEAST = 1000
+"""Of a recording: from less nothing is learned, and nothing is left to judge by."""
 
 
 class Explorer:
@@ -50,10 +65,39 @@ class Explorer:
         return self._random.randrange(len(ARMS))
 
 
-def episode(seed: int, accesses: int, weights: Weights | None) -> list[Transition]:
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Where scenarios come from: how long their programs are, and the recordings to mix in."""
+
+    accesses: int
+    traces: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises OSError, TraceError where a recording cannot be read, or is too short."""
+        _loaded(self.traces)
+
+    def scenario(self, random: Random, is_to_judge: bool) -> Scenario:
+        """One of them."""
+        part = (LEARNED_FROM, 1.0) if is_to_judge else (0.0, LEARNED_FROM)
+        recorded = {each.name: excerpts(each, *part) for each in _loaded(self.traces)}
+        return drawn(random, self.accesses, recorded)
+
+
+@cache
+def _loaded(traces: tuple[str, ...]) -> list[Recording]:
+    found = []
+    for number, trace in enumerate(traces, 1):
+        recording = latest(load(trace), ACCESSES_MAX)
+        if (accesses := sum(map(len, recording.batches))) < ACCESSES_LEAST:
+            raise TraceError(f"{trace}: {accesses} accesses are too few, of {ACCESSES_LEAST}")
+        found.append(replace(recording, name=f"{number}: {recording.name}"))
+    return found
+
+
+def episode(draw: Draw, seed: int, weights: Weights | None) -> list[Transition]:
     """Of a drawn scenario what explorers met, and what the safe arm met, whose rewards are 0."""
     random = Random(seed)
-    scenario = drawn(random, accesses)
+    scenario = draw.scenario(random, is_to_judge=False)
     ghost = steer(scenario, Steering(Fixed(SAFE)))
     found = transitions(ghost, ghost)
     for _ in range(RUNS):
@@ -62,21 +106,26 @@ def episode(seed: int, accesses: int, weights: Weights | None) -> list[Transitio
     return found
 
 
-def judged(seed: int, accesses: int, candidates: Sequence[Weights]) -> list[float]:
-    """What each network's run of a drawn scenario costs, relative to no control."""
-    scenario = drawn(Random(seed), accesses)
+def judged(draw: Draw, seed: int, candidates: Sequence[Weights]) -> list[float]:
+    """What a drawn scenario costs, relative to no control, by the rules and by each network."""
+    scenario = draw.scenario(Random(seed), is_to_judge=True)
     base_s = steer(scenario, Steering(Fixed(SAFE))).spent.cost_s
-    return [steer(scenario, Steering(Learned(weights))).spent.cost_s / base_s for weights in candidates]
+    controllers: list[Controller] = [Rules(), *map(Learned, candidates)]
+    return [steer(scenario, Steering(each)).spent.cost_s / base_s for each in controllers]
 
 
-def episodes(seed: int, count: int, accesses: int, jobs: int, weights: Weights | None) -> Iterator[list[Transition]]:
+def episodes(draw: Draw, seed: int, count: int, jobs: int, weights: Weights | None) -> Iterator[list[Transition]]:
     """So many episodes, `jobs` at a time."""
-    yield from in_parallel(episode, [(seed * 1_000_003 + number, accesses, weights) for number in range(count)], jobs)
+    return in_parallel(episode, [(draw, each, weights) for each in _seeds(seed, count)], jobs)
 
 
-def judge(seed: int, count: int, accesses: int, jobs: int, candidates: Sequence[Weights]) -> Iterator[list[float]]:
-    """The costs of all candidates on so many scenarios, each relative to no control."""
-    yield from in_parallel(judged, [(seed * 1_000_003 + number, accesses, candidates) for number in range(count)], jobs)
+def judge(draw: Draw, seed: int, count: int, jobs: int, candidates: Sequence[Weights]) -> Iterator[list[float]]:
+    """What so many scenarios cost, each as `judged` has it."""
+    return in_parallel(judged, [(draw, each, candidates) for each in _seeds(seed, count)], jobs)
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    return [seed * 1_000_003 + number for number in range(count)]
 
 
 def in_parallel(call: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Result]:

@@ -1,25 +1,32 @@
 """Workloads that mix and shift, made from a seed: programs that begin one after the other, or run beside each other.
 
 What a controller has to weigh is in each: some of what is predicted comes true (epochs, directories walked in order),
-some does not (a store read at random, names that tell nothing), and programs wait for the same line.
+some does not (a store read at random, names that tell nothing), and programs wait for the same line. Excerpts of
+recordings may be mixed in as programs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
 import numpy as np
 
-from bench.control.steered import Scenario
-from bench.replay.source import Model
-from bench.replay.workload import arrange
 from llmfs.blocks import PAGE_BYTES
+from llmfs.replay.source import Model
+from llmfs.replay.steered import Scenario
+from llmfs.replay.workload import arrange
 from predictor.events import ACCESS, Op, PathTable, Stream
 from predictor.recording import Recording, moved, record
 from predictor.trace import Batch
 
+Program = Callable[[Random, int], Recording]
+"""Makes so many accesses."""
+
 THINKING_NS = 4_000_000
 """Between two accesses of a program."""
+
+PAUSE_MAX_NS = 5_000_000_000
+"""A recording may last for days. Who thinks for longer than this waits for nothing that a controller decided before."""
 
 
 class _Script:
@@ -105,9 +112,22 @@ def pages(random: Random, accesses: int) -> Recording:
     return script.recording("database")
 
 
-PROGRAMS: dict[str, Callable[[Random, int], Recording]] = {
-    each.__name__: each for each in (shuffled, cyclic, walked, store, pages)
-}
+PROGRAMS: dict[str, Program] = {each.__name__: each for each in (shuffled, cyclic, walked, store, pages)}
+
+
+def excerpts(recording: Recording, begin: float, end: float) -> Program:
+    """A program that makes successive accesses of a recording, from a place drawn anew between two shares of it."""
+    records = np.concatenate(recording.batches)
+    records = records[np.argsort(records["time_ns"], kind="stable")]
+    records = records[int(begin * len(records)) : int(end * len(records))]
+    pauses_ns = np.minimum(np.diff(records["time_ns"]), PAUSE_MAX_NS)
+    records["time_ns"][1:] = records["time_ns"][:1] + np.cumsum(pauses_ns)
+
+    def excerpt(random: Random, accesses: int) -> Recording:
+        first = random.randrange(max(0, len(records) - accesses) + 1)
+        return replace(recording, batches=[records[first : first + accesses]])
+
+    return excerpt
 
 
 def together(name: str, parts: Sequence[tuple[Recording, float]]) -> Recording:
@@ -164,15 +184,17 @@ MIXES: dict[str, tuple[tuple[str, ...], ...]] = {
 """Phases one after the other, each of programs beside each other."""
 
 
-def mix(phases: Sequence[Sequence[str]], random: Random, accesses: int) -> Recording:
-    """The recording of phases; each program makes so many accesses."""
+def mix(
+    phases: Sequence[Sequence[str]], random: Random, accesses: int, programs: Mapping[str, Program] = PROGRAMS
+) -> Recording:
+    """The recording of phases of `programs`, by their names; each makes so many accesses."""
     parts: list[tuple[Recording, float]] = []
     begin_s = 0.0
-    for programs in phases:
-        made = [PROGRAMS[program](random, accesses) for program in programs]
+    for phase in phases:
+        made = [programs[name](random, accesses) for name in phase]
         parts += [(each, begin_s) for each in made]
         begin_s += max(seconds(each) for each in made)
-    return together(" then ".join(" + ".join(programs) for programs in phases), parts)
+    return together(" then ".join(" + ".join(phase) for phase in phases), parts)
 
 
 def evaluated(seed: int, accesses: int, cache_bytes: int) -> list[Scenario]:
@@ -187,9 +209,14 @@ def evaluated(seed: int, accesses: int, cache_bytes: int) -> list[Scenario]:
     return found
 
 
-def drawn(random: Random, accesses: int) -> Scenario:
-    """A scenario for training: programs, source and cache drawn anew."""
-    phases = [random.sample(sorted(PROGRAMS), random.choice((1, 2))) for _ in range(random.choice((1, 2)))]
+def drawn(random: Random, accesses: int, recorded: Mapping[str, Program] | None = None) -> Scenario:
+    """A scenario for training: programs, source and cache drawn anew. One of `recorded` is in each phase."""
+    phases = []
+    for _ in range(random.choice((1, 2))):
+        phase = random.sample(sorted(PROGRAMS), random.choice((1, 2)))
+        if recorded:
+            phase[0] = random.choice(sorted(recorded))
+        phases.append(phase)
     model = Model(
         latency_s=0.001 * 40 ** random.random(),
         spread=0.3,
@@ -197,5 +224,5 @@ def drawn(random: Random, accesses: int) -> Scenario:
         concurrency=random.choice((2, 4, 8, 32)),
         seed=random.randrange(1 << 30),
     )
-    recording = mix(phases, random, accesses // len(phases))
+    recording = mix(phases, random, accesses // len(phases), PROGRAMS | dict(recorded or {}))
     return Scenario(recording.name, arrange(recording), model, random.choice((16, 32, 64)) << 20)

@@ -1,9 +1,9 @@
 """The files of a replay: what of each is known and cached, and what the rules remember of it."""
 
-from bench.replay.source import Arrival
 from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy.scanning import Scan
+from llmfs.replay.source import Arrival
 from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
 from predictor.recording import Recording
 
@@ -91,10 +91,11 @@ class Node:
 class Flight(Arrival):
     """Pages [first, stop) of a file under way, of the file as it was in `generation`."""
 
-    __slots__ = ("first", "generation", "node", "stop", "was_joined")
+    __slots__ = ("first", "generation", "group", "node", "stop", "was_joined")
 
-    def __init__(self, node: Node, first: int, stop: int, generator: str | None) -> None:
+    def __init__(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> None:
         super().__init__(generator)
+        self.group = group  # of the programs that wait for it
         self.node = node
         self.generation = node.generation
         self.first = first

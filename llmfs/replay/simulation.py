@@ -15,10 +15,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.replay.outcome import Outcome
-from bench.replay.source import Arrival, Model, ModelledSource
-from bench.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
-from bench.replay.workload import Workload
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
@@ -29,6 +25,10 @@ from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Drop, Job, Planning
 from llmfs.policy.regions import PROGRAM, Regions
+from llmfs.replay.outcome import Outcome
+from llmfs.replay.source import Arrival, Model, ModelledSource
+from llmfs.replay.tree import Flight, Node, Tree, listing_of, mask, pieces, runs
+from llmfs.replay.workload import Workload
 from predictor.baselines.readahead import Readahead
 from predictor.control.arms import Arm
 from predictor.events import FLAG_WRITE, Op, Tier
@@ -49,9 +49,11 @@ class Eviction(Protocol):
     used_bytes: int
     capacity_bytes: int
 
-    def admit(self, key: bytes, size_bytes: int, generator: str | None = None) -> Resident: ...
+    def admit(
+        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
+    ) -> Resident: ...
 
-    def touch(self, key: bytes) -> Resident | None: ...
+    def touch(self, key: bytes, group: int = 0) -> Resident | None: ...
 
     def get(self, key: bytes) -> Resident | None: ...
 
@@ -359,7 +361,7 @@ class Simulation:
         self.rules.read(self._reader(index, node), offset, length)
         if offset == 0:
             self.rules.was_read(self._reader(index, node), 0, Tier.CACHE, _head_of(node.name))
-        self._use(node, block, wanted)
+        self._use(node, block, wanted, self._group(index))
         self._answered(index, 0.0)
         return True
 
@@ -372,17 +374,18 @@ class Simulation:
             ahead = 0
             for flight in flights:
                 flight.was_joined = True
+                flight.group = self._group(index)
                 ahead |= _blocks_mask(flight.first, flight.stop) if flight.generator is not None else 0
             for block, wanted in pieces(first_page, stop_page):
                 there = node.held(block) & wanted
                 if there:
-                    self._use(node, block, there)
+                    self._use(node, block, there, self._group(index))
                 if there != wanted:
                     self.outcome.blocks[1 if ahead >> block & 1 else 2] += 1
                     if node.key(block) in self._displaced:
                         self._displaced.discard(node.key(block))
                         self.outcome.pollution += 1
-            launched = self._launch_missing(node, first_page, stop_page, is_sequential)
+            launched = self._launch_missing(node, first_page, stop_page, is_sequential, self._group(index))
             for flight in (*flights, *launched):
                 if not flight.is_done:
                     yield flight
@@ -391,7 +394,9 @@ class Simulation:
                 self.rules.was_read(self._reader(index, node), 0, tier, _head_of(node.name))
         self._stalled(index)
 
-    def _launch_missing(self, node: Node, first_page: int, stop_page: int, is_sequential: bool) -> "list[Flight]":
+    def _launch_missing(
+        self, node: Node, first_page: int, stop_page: int, is_sequential: bool, group: int
+    ) -> "list[Flight]":
         launched = []
         for first, stop in self._missing(node, first_page, stop_page):
             more_first, more_stop = pages_to_fetch(first, stop, node.size, is_sequential)
@@ -399,7 +404,7 @@ class Simulation:
                 if run_first <= first < run_stop:
                     first, stop = run_first, max(stop, run_stop)
                     break
-            launched += self._launch(node, first, stop, None)
+            launched += self._launch(node, first, stop, None, group)
         return launched
 
     def _reader(self, index: int, node: Node) -> _Reader:
@@ -469,7 +474,11 @@ class Simulation:
             node.listing_ahead = None
             self.outcome.names[0] += 1
 
-    def _use(self, node: Node, block: int, wanted: int) -> None:
+    def _group(self, index: int) -> int:
+        """The programs that an access is of."""
+        return self.workload.recording.streams[self.workload.stream[index]].tgid
+
+    def _use(self, node: Node, block: int, wanted: int, group: int) -> None:
         """A program used pages of a block that are cached."""
         ahead = node.ahead.get(block)
         if ahead:
@@ -481,7 +490,7 @@ class Simulation:
         if resident is None:
             return
         generator, resident.generator = resident.generator, None
-        self.cache.eviction.touch(key)
+        self.cache.eviction.touch(key, group)
         if generator is None:
             self.outcome.block_hits += 1
             return
@@ -517,10 +526,10 @@ class Simulation:
             if flight.first < stop_page and first_page < flight.stop and flight.generation == node.generation
         ]
 
-    def _launch(self, node: Node, first: int, stop: int, generator: str | None) -> "list[Flight]":
+    def _launch(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> "list[Flight]":
         flights = []
         for start in range(first, stop, _FLIGHT_PAGES):
-            flight = Flight(node, start, min(stop, start + _FLIGHT_PAGES), generator)
+            flight = Flight(node, start, min(stop, start + _FLIGHT_PAGES), generator, group)
             node.flights.append(flight)
             flights.append(flight)
             size_bytes = max(0, min(flight.stop * PAGE_BYTES, node.size) - start * PAGE_BYTES)
@@ -556,7 +565,7 @@ class Simulation:
         key = node.key(block)
         self.cache.places[key] = (node, block)
         eviction = self.cache.eviction
-        eviction.admit(key, held.bit_count() * PAGE_BYTES, generator)
+        eviction.admit(key, held.bit_count() * PAGE_BYTES, generator, group=flight.group)
         if eviction.used_bytes > eviction.capacity_bytes:
             for victim, resident in eviction.victims(self.planner.score):
                 self._evicted(victim, resident, flight.generator is not None)

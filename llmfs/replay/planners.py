@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Sequence
 
-from bench.replay.simulation import Simulation
-from bench.replay.tree import Node
 from llmfs.blocks import key_inode_id
 from llmfs.config import Predictor
 from llmfs.recorder import BATCH_RECORDS, FLUSH_S
+from llmfs.replay.simulation import Simulation
+from llmfs.replay.tree import Node
 from predictor.baselines.rival import Access, Rival
 from predictor.engine import Engine
 from predictor.events import Op

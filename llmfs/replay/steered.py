@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from bench.replay.planners import EnginePlanner
-from bench.replay.simulation import Cache, Simulation
-from bench.replay.source import Model
-from bench.replay.workload import Workload
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
+from llmfs.replay.planners import EnginePlanner
+from llmfs.replay.simulation import Cache, Simulation
+from llmfs.replay.source import Model
+from llmfs.replay.workload import Workload
 from predictor import experience
 from predictor.control.arms import ARMS
 from predictor.control.reward import Spent
@@ -50,11 +50,12 @@ class Steered:
 
 
 class SteeredPlanner(EnginePlanner):
-    """The predictor; once in `DECIDE_S` of virtual time the controller is asked."""
+    """The predictor; once in `DECIDE_S` of virtual time the controller is asked, and the cache is divided."""
 
-    def __init__(self, engine: Engine, steering: Steering) -> None:
+    def __init__(self, engine: Engine, steering: Steering, divided: Eviction | None) -> None:
         super().__init__(steering.controller.name, engine)
         self._steering = steering
+        self._divided = divided
         self.looks = [Look(None, steering.arm)]
         self.stall_s: list[float] = []
 
@@ -75,6 +76,8 @@ class SteeredPlanner(EnginePlanner):
         decision = self._steering.look(reading_of(simulation))
         if decision.was_changed:
             simulation.steer(ARMS[decision.arm])
+        if self._divided is not None:
+            self._divided.divide()
         self.looks.append(Look(decision.row, decision.arm))
         simulation.call_at(simulation.now_s + DECIDE_S, self._look)
 
@@ -108,12 +111,13 @@ def reading_of(simulation: Simulation) -> Reading:
     )
 
 
-def steer(scenario: Scenario, steering: Steering) -> Steered:
-    """One run, from an empty cache and the shipped experience."""
+def steer(scenario: Scenario, steering: Steering, is_divided: bool = False) -> Steered:
+    """One run, from an empty cache and the shipped experience. `is_divided`: programs may get shares of the cache."""
     engine = Engine(Limits(ahead_bytes=int(UNUSED_SHARE_PROVEN * scenario.cache_bytes)))
     experience.give(engine)
-    planner = SteeredPlanner(engine, steering)
-    simulation = Simulation(scenario.workload, Cache.empty(Eviction(scenario.cache_bytes)), planner, scenario.model)
+    eviction = Eviction(scenario.cache_bytes)
+    planner = SteeredPlanner(engine, steering, eviction if is_divided else None)
+    simulation = Simulation(scenario.workload, Cache.empty(eviction), planner, scenario.model)
     outcome = simulation.run()
     planner.settle()
     spent = Spent(outcome.total_stall_s, outcome.bytes_unused, outcome.names_ahead + outcome.blocks_ahead)
