@@ -169,6 +169,7 @@ def reading_of(metrics: Metrics, now_s: float, gauges: tuple[int, int, int]) -> 
         demand_busy=demand_busy,
         running=running,
         name_floor_s=metrics.name_floor.seconds,
+        transfers_s=(metrics.transfers.took_s, metrics.transfers.alone_s),
     )
 
 

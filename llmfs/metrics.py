@@ -33,7 +33,7 @@ from llmfs.policy.planning import Drop
 from llmfs.policy.rules import OF_ACCESSES
 from llmfs.policy.speed import FAST_S
 from predictor.control.arms import ARMS
-from predictor.control.state import Floor
+from predictor.control.state import Floor, Transfers
 from predictor.events import Tier
 from predictor.features import GENERATORS as RANKED
 from predictor.plan import MODELS, model_of
@@ -76,6 +76,9 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 EVICTION_REASONS = ("capacity", "unused", "share", "changed", "damaged", "lost", "asked")
+MEMORY_S_PER_BYTE = 0.5e-9
+"""What is brought at 2 GB/s or more has come from memory."""
+
 PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control", "guard")
 """What may fail without a program noticing."""
 
@@ -215,6 +218,7 @@ class Metrics:
         self.source_error = {name: source_errors.labels(name) for name in ERROR_CLASSES}
         self.is_source_reachable = True
         self.name_floor = Floor()
+        self.transfers = Transfers()
         self._means_s = dict.fromkeys(SOURCE_OPERATIONS, 0.0)
         self.source_up = Gauge(
             "llmfs_source_up",
@@ -494,8 +498,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         _PredictorProcess("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
 
-    def observe_source(self, operation: str, seconds: float, error: int) -> None:
-        """A call on the source ended, with this errno or 0 (from a worker thread)."""
+    def observe_source(self, operation: str, seconds: float, error: int, size_bytes: int = 0) -> None:
+        """A call on the source ended, with this errno or 0 (from a worker thread). `size_bytes`: asked for, of data."""
         self.source[operation].observe(seconds)
         if error:
             name = error_class(error)
@@ -505,6 +509,8 @@ class Metrics:
             self.is_source_reachable = True
             if operation in NAMES and seconds >= FAST_S:  # what is faster the source's client answered from memory
                 self.name_floor.add(seconds)
+            if size_bytes and seconds >= FAST_S + MEMORY_S_PER_BYTE * size_bytes:  # likewise
+                self.transfers.add(size_bytes, seconds)
             mean_s = self._means_s[operation]  # another thread's sample may be lost: it is a mean of many
             self._means_s[operation] = mean_s + (seconds - mean_s) * _MEAN_WEIGHT if mean_s else seconds
 

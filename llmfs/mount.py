@@ -650,8 +650,8 @@ class Mount:
 
     # --- what the parts tell each other
 
-    def _observe_source(self, operation: str, seconds: float, error: int) -> None:
-        self.metrics.observe_source(operation, seconds, error)
+    def _observe_source(self, operation: str, seconds: float, error: int, size_bytes: int) -> None:
+        self.metrics.observe_source(operation, seconds, error, size_bytes)
         self.speed.observe(operation, seconds)
 
     def _changed(self, inode: Inode) -> None:

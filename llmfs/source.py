@@ -23,8 +23,8 @@ from llmfs.inodes import ROOT_ID, Inode, ListedName
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[str, float, int], None]
-"""operation, seconds, the errno it failed with or 0"""
+Observe = Callable[[str, float, int, int], None]
+"""operation, seconds, the errno it failed with or 0, bytes that were to be read"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD_EMPTY = 0x1000 | 0x100  # AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
@@ -210,10 +210,10 @@ class Source:
         """The attributes of a name in an open directory, links not followed."""
         return self._attributes(os.stat(name, dir_fd=directory_fd, follow_symlinks=False))
 
-    def _timed(self, operation: str) -> "_Timed":
-        return _Timed(self, operation)
+    def _timed(self, operation: str, size_bytes: int = 0) -> "_Timed":
+        return _Timed(self, operation, size_bytes)
 
-    def called(self, operation: str, seconds: float, error: BaseException | None) -> None:
+    def called(self, operation: str, seconds: float, error: BaseException | None, size_bytes: int) -> None:
         """A call ended, with or without an error."""
         number = 0 if error is None else errno.EIO
         if isinstance(error, OSError):
@@ -222,7 +222,7 @@ class Source:
                 number = 0
             elif number in _ROOT_IS_GONE:
                 self._find_again()
-        self._observe(operation, seconds, number)
+        self._observe(operation, seconds, number, size_bytes)
 
     # --- looking
 
@@ -323,7 +323,7 @@ class Source:
         if inode.reader_fd is None:
             with self._timed("open"):
                 self.descriptors.unpin_reader(inode, self.descriptors.open_reader(inode))
-        with self.descriptors.reader(inode) as fd, self._timed("read"):
+        with self.descriptors.reader(inode) as fd, self._timed("read", length):
             if length <= self._window_bytes:
                 return _pread(fd, offset, length)
             with self._announced(fd, offset, length):
@@ -372,7 +372,7 @@ class Source:
             self.descriptors.unpin_reader(inode, descriptor)
         if count < length:
             return None
-        self._observe("read", time.perf_counter() - started, False)
+        self._observe("read", time.perf_counter() - started, 0, length)
         return buffer
 
     def open(self, inode: Inode, flags: int, caller: Caller | None) -> int:
@@ -595,17 +595,18 @@ class Source:
 class _Timed:
     """Times a call on the source and reports how it went. A class, for a generator costs 2 us more a call."""
 
-    __slots__ = ("_operation", "_source", "_started_s")
+    __slots__ = ("_operation", "_size_bytes", "_source", "_started_s")
 
-    def __init__(self, source: Source, operation: str) -> None:
+    def __init__(self, source: Source, operation: str, size_bytes: int) -> None:
         self._source = source
         self._operation = operation
+        self._size_bytes = size_bytes
 
     def __enter__(self) -> None:
         self._started_s = time.perf_counter()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._source.called(self._operation, time.perf_counter() - self._started_s, error)
+        self._source.called(self._operation, time.perf_counter() - self._started_s, error, self._size_bytes)
 
 
 def filesystem_type(fd: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import exp
 from random import Random
 
-from predictor.control.state import Floor
+from predictor.control.state import Floor, Transfers
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class ModelledSource:
         self.bytes = [0, 0]
         self.answered = [0, 0]  # calls for names, for data
         self.name_floor = Floor()
+        self.transfers = Transfers()
         self.answered_s = [0.0, 0.0]  # how long these took, all together
 
     def ask(self, now_s: float, arrival: Arrival, size_bytes: int, on_done: Callable[[Arrival], None]) -> None:
@@ -161,7 +162,9 @@ class ModelledSource:
         kind = 1 if request.size_bytes else 0
         self.answered[kind] += 1
         self.answered_s[kind] += now_s - request.asked_s
-        if not kind:
+        if kind:
+            self.transfers.add(request.size_bytes, now_s - request.asked_s)
+        else:
             self.name_floor.add(now_s - request.asked_s)
         for side, queue in enumerate(self._queues):
             while queue and self._has_place(side):

@@ -108,6 +108,7 @@ def reading_of(simulation: Simulation) -> Reading:
         demand_busy=demand_busy,
         running=simulation.planning.running,
         name_floor_s=source.name_floor.seconds,
+        transfers_s=(source.transfers.took_s, source.transfers.alone_s),
     )
 
 

@@ -3,8 +3,9 @@
 A window in steps, as TCP's (Chiu and Jain 1989), with two differences that replays taught (`python -m bench.control`).
 A far source is not a busy one, and needs many prefetches at a time. Whether more at a time is more in all is told by
 Little's law, as in TCP Vegas (Brakmo and Peterson 1995): of n calls under way that take k times as long as one alone,
-n / k are worked on and the others stand in the way of what programs ask for. And prefetches that come true are the
-cure for a slow source: they are left out only where they are not used.
+n / k are worked on and the others stand in the way of what programs ask for. Calls for names tell it of the source,
+those for data of the line to it. And prefetches that come true are the cure for a slow source: they are left out only
+where they are not used.
 
 Steps: all, four at a time, of these the likely, of these the sure. One step back at a time, two forward.
 """
@@ -15,8 +16,8 @@ from predictor.control.state import Observer, Row
 STEPS = (SAFE, arm_of(1, 0), arm_of(1, 1), arm_of(1, 2))
 
 CROWDED = 6.0
-"""Times the fastest call for a name. Latencies vary by half where nothing waits, so that a mean is twice the fastest;
-sixteen at a time over a source that works on five are six times."""
+"""Times the fastest call for a name, or for as much data. Latencies vary by half where nothing waits, so that a mean is
+twice the fastest; sixteen at a time over a source that works on five are six times."""
 
 PROBE = 20
 """Looks after which it is tried whether the source is crowded still: four at a time do not show it."""

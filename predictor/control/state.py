@@ -65,6 +65,26 @@ class Floor:
             self.seconds = min(self.seconds * self.RISE, quartile_s) if self.seconds else quartile_s
 
 
+class Transfers:
+    """How long calls for data took, and would have taken alone, by the floor of calls of about their size.
+
+    A line that is shared by n transfers brings each in n times the time, and no more of them in all.
+    """
+
+    def __init__(self) -> None:
+        self._floors: dict[int, Floor] = {}  # by the power of two
+        self.took_s = 0.0
+        self.alone_s = 0.0
+
+    def add(self, size_bytes: int, seconds: float) -> None:
+        """A call for so much took so long. From any thread, as for a floor."""
+        floor = self._floors.setdefault(size_bytes.bit_length(), Floor())
+        floor.add(seconds)
+        if floor.seconds:
+            self.took_s += seconds
+            self.alone_s += floor.seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a mount counted so far. Seconds and bytes; pairs are of calls for names and for data."""
@@ -83,6 +103,7 @@ class Reading:
     demand_busy: int = 0
     running: int = 0
     name_floor_s: float = 0.0
+    transfers_s: tuple[float, float] = (0.0, 0.0)  # what calls for data took, and what they would have alone
 
 
 class Observer:
@@ -112,7 +133,7 @@ class Observer:
         self.use = _share(self._used, self._ahead, 1.0)
         self.ahead_share = _share(ahead, ahead + demand, 0.0)
         self.slowdown = self._slowdown(last, now)
-        self.crowding = self._crowded(last, now)
+        self.crowding = max(self._crowded(last, now), _crowded_line(last, now))
         reads = now.reads - last.reads
         chosen = ARMS[arm]
         return np.array(
@@ -156,6 +177,12 @@ class Observer:
                 spent_s += seconds
                 best_s += calls * self._best_s[kind]
         return max(1.0, spent_s / best_s) if best_s else 1.0
+
+
+def _crowded_line(last: Reading, now: Reading) -> float:
+    """How many times as long as alone calls for data took; 1 where there were none."""
+    took_s, alone_s = (new - old for new, old in zip(now.transfers_s, last.transfers_s, strict=True))
+    return took_s / alone_s if alone_s > 0 else 1.0
 
 
 def _share(part: float, whole: float, otherwise: float) -> float:

@@ -35,7 +35,7 @@ def _busy(metrics: Metrics) -> tuple[int, int, int]:
 
 def test_the_reading_is_what_was_counted() -> None:
     metrics = Metrics()
-    metrics.observe_source("read", 0.5, 0)
+    metrics.observe_source("read", 0.5, 0, 4096)
     metrics.observe_source("lookup", 0.25, 0)
     metrics.prefetched("data", "history", 4096)
     metrics.prefetch_used("data", "history", was_late=False, size_bytes=1024)

@@ -9,7 +9,7 @@ from predictor.control.arms import ARMS, DEPTHS, SAFE, SCORES, arm_of
 from predictor.control.reward import Spent, reward_s
 from predictor.control.rivals import Aimd, DiscountedUcb, Fixed
 from predictor.control.rules import CROWDED, PROBE, STEPS, Rules
-from predictor.control.state import FEATURES, Floor, Observer, Reading, Row
+from predictor.control.state import FEATURES, Floor, Observer, Reading, Row, Transfers
 from predictor.control.steering import IDLE, Steering
 
 MB = 1 << 20
@@ -85,6 +85,19 @@ def test_slowdown_is_a_multiple_of_the_best_latency_that_was_seen() -> None:
     for latency_s in (0.01, 0.01, 0.05):
         observer.row(mount.second(latency_s), SAFE)
     assert observer.slowdown == pytest.approx(5, rel=0.05)
+
+
+def test_a_line_is_crowded_where_data_takes_many_times_as_long_as_alone() -> None:
+    transfers, observer, mount = Transfers(), Observer(), Mount()
+    for _ in range(Floor.WINDOW):
+        transfers.add(128 << 10, 0.01)
+        transfers.add(4 << 10, 0.002)  # small ones are fast anyway
+    for is_crowded in (False, True):
+        for _ in range(8):
+            transfers.add(128 << 10, 0.08 if is_crowded else 0.01)
+        told = transfers.took_s, transfers.alone_s
+        observer.row(replace(mount.second(), transfers_s=told), SAFE)
+        assert (observer.crowding > 6) is is_crowded
 
 
 def test_a_change_takes_agreement_and_then_holds() -> None:
