@@ -551,9 +551,7 @@ class Mount:
                 "blocks": len(self.blocks),
                 "evictions": sum(int(each.value) for each in self.metrics.evictions.values()),
             },
-            "control": self._steering.described() | {"programs": self._programs()}
-            if self._steering is not None
-            else {},
+            "control": self._control_described(),
             "guard": self._guard.described() if self._guard is not None else {},
             "pinned": self._pins.described(),
             "policies": self._policies(),

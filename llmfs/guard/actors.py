@@ -9,6 +9,7 @@ import os
 import time
 from collections import OrderedDict
 
+from llmfs.treatments import command_of
 from predictor.guard.decisions import Level
 
 PIDS_MAX = 4096
@@ -85,7 +86,7 @@ class Actors:
         if actor is None or (started and started != actor.started):
             self._last += 1
             actor = Actor(self._last, pgid, started, self._cgroup(pid), _uid(pid))
-            actor.command = _command(pgid) or _command(pid)
+            actor.command = command_of(pgid) or command_of(pid)
             self._of_group[pgid] = actor
             if len(self._of_group) > ACTORS_MAX:
                 self._forget()
@@ -116,14 +117,6 @@ def _started(pid: int) -> str:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rsplit(b") ", 1)[1].split()[19].decode()
     except (OSError, IndexError):
-        return ""
-
-
-def _command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
-            return comm.read().rstrip("\n")
-    except OSError:
         return ""
 
 
