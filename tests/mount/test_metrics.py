@@ -73,7 +73,7 @@ def test_counters_move_as_reads_happen(world: World) -> None:
 def test_prefetches_are_told_by_generator_and_save_stalls(world: World) -> None:
     (world.backing / "d").mkdir()
     for number in range(40):
-        (world.backing / "d" / f"f{number:02}").write_bytes(os.urandom(300_000))
+        (world.backing / "d" / f"f{number:02}").write_bytes(os.urandom(1_000_000))
     for number in range(4):
         (world.backing / "d" / f"s{number}").mkdir()
     m = world.mount("--predictor", "sequential", "--metrics-port", "0", source=world.slow_source())
