@@ -148,13 +148,12 @@ class Content:
         ]
         fetched = 0
         for at in range(0, len(pieces), PREFETCH_FLIGHTS):
-            flights = [
-                self._register(inode, *piece, generator, inode.treatment)
-                for part in pieces[at : at + PREFETCH_FLIGHTS]
-                for piece in self._missing(inode, *part)  # a program may have read on meanwhile
-            ]
-            if not flights:
-                continue
+            batch = pieces[at : at + PREFETCH_FLIGHTS]
+            if at:  # a program may have read on meanwhile
+                batch = [piece for part in batch for piece in self._missing(inode, *part)]
+                if not batch:
+                    continue
+            flights = [self._register(inode, *piece, generator, inode.treatment) for piece in batch]
             generation = inode.generation
             for flight in flights[1:]:
                 self._nursery.start_soon(self._fly, inode, generation, flight, workers)

@@ -76,9 +76,6 @@ ERROR_CLASSES: dict[str, Set[int]] = {
 GUARD_LEVELS = ("alerted", "throttled", "denied")
 PREDICTOR_STATES = ("off", "sequential", "loading", "rules", "pretrained", "learned", "down")
 EVICTION_REASONS = ("capacity", "unused", "share", "changed", "damaged", "lost", "asked")
-MEMORY_S_PER_BYTE = 0.5e-9
-"""What is brought at 2 GB/s or more has come from memory."""
-
 PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control", "guard")
 """What may fail without a program noticing."""
 
@@ -99,6 +96,8 @@ FATES = ("issued", "in_time", "late", "unused")
 
 _SOURCE_CALL = {"data": "read", "attributes": "lookup", "listing": "list"}
 _MEAN_WEIGHT = 1 / 32
+_MEMORY_S_PER_BYTE = 0.5e-9
+"""What is brought at 2 GB/s or more has come from memory."""
 
 _PREDICTOR_COUNTERS = {
     "events": "Accesses that the predictor took in",
@@ -509,7 +508,7 @@ class Metrics:
             self.is_source_reachable = True
             if operation in NAMES and seconds >= FAST_S:  # what is faster the source's client answered from memory
                 self.name_floor.add(seconds)
-            if size_bytes and seconds >= FAST_S + MEMORY_S_PER_BYTE * size_bytes:  # likewise
+            if size_bytes and seconds >= FAST_S + _MEMORY_S_PER_BYTE * size_bytes:  # likewise
                 self.transfers.add(size_bytes, seconds)
             mean_s = self._means_s[operation]  # another thread's sample may be lost: it is a mean of many
             self._means_s[operation] = mean_s + (seconds - mean_s) * _MEAN_WEIGHT if mean_s else seconds

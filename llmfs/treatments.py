@@ -8,7 +8,7 @@ be an exception.
 Where there are no rules, none of this costs more than looking whether there are any.
 
 Programs that compete for the cache are told apart by their process groups (`policy/partition.py`): what a shell starts
-as one job, with all that it starts in turn. What runs in a control group of its own is such a group, too.
+as one job, with all that it starts in turn. Those of one control group are not taken together.
 """
 
 import dataclasses

@@ -14,7 +14,8 @@ _END = 1 << 62
 """Of a whole file, whatever its size."""
 
 
-_DATA = Want.DATA
+_WANTS = tuple(int(want) for want in Want)
+_DATA = Want.DATA  # looking a member up takes longer than what is decided by it
 
 
 class _Entry:
@@ -48,7 +49,7 @@ class Outstanding:
             return False
         if ranges and want is _DATA and known.ranges != _spelled_out(ranges):
             return False
-        return now_ns - known.since_ns < (self._used_again_ns if known.is_used else self._planned_again_ns)
+        return self._is_fresh(known, now_ns)
 
     def admit(self, path: int, want: Want, ranges: Ranges, size_bytes: int, now_ns: int) -> bool:
         """Whether this is worth planning now; if so it is remembered as planned. `size_bytes`: of the ranges."""
@@ -72,7 +73,8 @@ class Outstanding:
     def used(self, path: int, now_ns: int) -> None:
         """A program used `path`: what was planned of it came true."""
         entries = self._entries
-        for key in range(path * 4 + 1, path * 4 + 4):
+        for want in _WANTS:
+            key = path * 4 + want
             known = entries.get(key)
             if known is not None:
                 self.bytes -= known.bytes

@@ -21,7 +21,7 @@ AHEAD_SCORED = 1024
 AHEAD_OCTAVES = AHEAD_SCORED.bit_length()
 
 SET_SCORED_MAX = 8192
-"""Files of a set that are scored anew when an epoch begins."""
+"""Files of sets that wait to be scored anew, for an epoch began or they were read in it."""
 
 UNREAD_SCORE = 0.95
 
@@ -106,7 +106,7 @@ class Reuse:
         """All files of a set are to be read once more."""
         state = self._directories.find(directory)
         if state is not None:
-            self._turned.update(dict.fromkeys(islice(state.unread, SET_SCORED_MAX)))
+            self._turned.update(dict.fromkeys(islice(state.unread, max(0, SET_SCORED_MAX - len(self._turned)))))
 
     def read_past(self, path: int) -> None:
         """A program that read `path` reads on elsewhere: if it is of a set, it is done with for this epoch."""

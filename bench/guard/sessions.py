@@ -24,7 +24,6 @@ BY_HAND_MAX = 2
 """Files that a session encrypts by hand and removes: a few a day are a person's right."""
 
 _ENCRYPT = ("openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "10", "-k", "x")
-_ENCRYPT = ("openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "10", "-k", "x")
 _TABLE = """
 import csv, sys
 rows = list(csv.reader(open(sys.argv[1], newline='')))

@@ -135,9 +135,7 @@ class Belady(Lru):
         self.next_use = next_use
         self._order: list[tuple[int, bytes]] = []  # (-next use, key), entries of the past among them
 
-    def admit(
-        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
-    ) -> Resident:
+    def admit(self, key: bytes, size_bytes: int, generator: str | None = None, *, group: int = 0) -> Resident:
         resident = super().admit(key, size_bytes, generator)
         heapq.heappush(self._order, (-self.next_use(key), key))
         return resident

@@ -17,9 +17,7 @@ class Lru:
     def get(self, key: bytes) -> Resident | None:
         return self.residents.get(key)
 
-    def admit(
-        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
-    ) -> Resident:
+    def admit(self, key: bytes, size_bytes: int, generator: str | None = None, *, group: int = 0) -> Resident:
         """Takes in a block, or changes its size."""
         resident = self.residents.setdefault(key, Resident(0, generator))
         self.used_bytes += size_bytes - resident.size_bytes

@@ -9,7 +9,7 @@ import typer
 from llmfs import settings
 from llmfs.cache_dir import CacheDir
 from llmfs.commands import cache as caches
-from llmfs.commands.learning import trace_errors
+from llmfs.commands.learning import named_traces, trace_errors
 from llmfs.commands.progress import shown_progress
 from llmfs.errors import LlmfsError, UsageError, reason, show
 
@@ -63,10 +63,7 @@ def train_controller(
     if source is None and cache_dir is None and output is None:
         raise UsageError("say for which cache, --source SOURCE or --cache-dir DIR, or where to: --output FILE")
     cache = CacheDir(caches.find(source, cache_dir)) if source or cache_dir else None
-    files = [settings.absolute(each) for each in traces or []]
-    for file in files:
-        if not file.exists():
-            raise UsageError(f"there is no trace {show(file)}")
+    files = named_traces(traces)
     from llmfs.replay import training
     from llmfs.replay.episodes import Draw
     from predictor.control import network

@@ -98,8 +98,11 @@ def train(
 ) -> None:
     """Learn from traces, for the next mount."""
     drawing = plots.target(plot)
-    cache, made = _cache_to_train(source, cache_dir, traces or [])
-    files: list[str | os.PathLike[str]] = [settings.absolute(each) for each in traces or []] or [cache.trace]
+    if source is None and cache_dir is None:
+        raise UsageError("say for which cache: --source SOURCE or --cache-dir DIR")
+    named = named_traces(traces)
+    cache, made = _cache_to_train(source, cache_dir)
+    files: list[str | os.PathLike[str]] = [*named] or [cache.trace]
     from predictor import training
 
     last = cache.last_holder()
@@ -153,9 +156,7 @@ def evaluate(
     cache = CacheDir(caches.find(source, cache_dir)) if source or cache_dir else None
     if not traces and cache is None:
         raise UsageError("say which traces, or whose: TRACE..., --source SOURCE or --cache-dir DIR")
-    for trace in traces or []:
-        if not os.path.exists(settings.absolute(trace)):
-            raise UsageError(f"there is no trace {one_line(trace)}")
+    named = named_traces(traces)
     drawing = plots.target(plot)
     from predictor import evaluate as evaluation
     from predictor import recording
@@ -165,7 +166,7 @@ def evaluate(
         raise LlmfsError(f"there is no trace in {show(cache.trace)} yet: mount the source and read from it")
     with trace_errors(), shown_progress(True) as tell:
         runs = []
-        for path in [settings.absolute(trace) for trace in traces or []] or ([cache.trace] if cache else []):
+        for path in named or ([cache.trace] if cache else []):
             tell(f"reading {path.name}", 0.0)
             runs.append(recording.latest(recording.load(path), latest))
         if len(runs) == 1:
@@ -204,16 +205,21 @@ def _network(cache: CacheDir | None) -> "Ranker | None":
     return None
 
 
-def _cache_to_train(source: str | None, cache_dir: str | None, traces: list[str]) -> tuple[CacheDir, list[Path]]:
+def named_traces(traces: list[str] | None) -> list[Path]:
+    """The traces that were named. Raises UsageError where one is not there."""
+    named = []
+    for trace in traces or []:
+        named.append(settings.absolute(trace))
+        if not named[-1].exists():
+            raise UsageError(f"there is no trace {one_line(trace)}")
+    return named
+
+
+def _cache_to_train(source: str | None, cache_dir: str | None) -> tuple[CacheDir, list[Path]]:
     """The cache that is to know more, and the directories that were made for it.
 
     One that is named by its source may be made here, before the first mount, once it is sure that there is a trace.
     """
-    if source is None and cache_dir is None:
-        raise UsageError("say for which cache: --source SOURCE or --cache-dir DIR")
-    for trace in traces:
-        if not os.path.exists(settings.absolute(trace)):
-            raise UsageError(f"there is no trace {one_line(trace)}")
     if source is None:
         return CacheDir(caches.find(None, cache_dir)), []
     real_source = settings.absolute(source)

@@ -253,8 +253,8 @@ class GuardedOperations(Operations):
                 if writing.told_bytes and writing.is_new:
                     files.sized(writing.inode.id, max(writing.inode.size, writing.next_offset))
             old: Look | None = None
-            is_wanted = kind is Kind.TRUNCATE or files.awaits(node.size, time.time())
-            if node.size and not files.is_new(node.id, actor.id) and is_wanted:
+            is_of_others = bool(node.size) and not files.is_new(node.id, actor.id)
+            if is_of_others and (kind is Kind.TRUNCATE or files.awaits(node.size, time.time())):
                 old = await self._kept_whole(actor, node, at)
             directory, name = at or place(node)
             self._guard.did(kind, actor, node.id, directory, name, node.size, None, old)

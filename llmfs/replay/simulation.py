@@ -49,9 +49,7 @@ class Eviction(Protocol):
     used_bytes: int
     capacity_bytes: int
 
-    def admit(
-        self, key: bytes, size_bytes: int, generator: str | None = None, is_old: bool = False, group: int = 0
-    ) -> Resident: ...
+    def admit(self, key: bytes, size_bytes: int, generator: str | None = None, *, group: int = 0) -> Resident: ...
 
     def touch(self, key: bytes, group: int = 0) -> Resident | None: ...
 

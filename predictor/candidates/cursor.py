@@ -69,7 +69,7 @@ class Cursor:
         self._ahead: dict[int, int] = {}  # path -> the first ordinal at which it is due
         self._again: dict[int, int] = {}  # path -> the second one
         self._passed: dict[int, None] = {}  # skipped lately: a reordered access is no miss
-        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=WINDOW_PROVEN)  # those of them not taken yet
+        self._fresh: deque[tuple[int, int, int]] = deque(maxlen=WINDOW_PROVEN)  # of `_pending`, not taken yet
         self._extend()
 
     @property
