@@ -1,7 +1,7 @@
 """A counter for the request path.
 
 prometheus-client's own makes four calls and takes a lock for each addition, and a block that comes ahead of its use is
-counted a dozen times. This one makes one call, and is collected when Prometheus asks. Its `inc` belongs to one thread
+counted some ten times. This one makes one call, and is collected when Prometheus asks. Its `inc` belongs to one thread
 unless made with a lock.
 """
 
