@@ -3,8 +3,8 @@
 What a request costs us hardly depends on what it asks for, so a larger window is less work for the same bytes. A file
 of 96 MiB read from start to end over 2 ms and 200 MB/s (`bench.matrix`'s "fio sequential", the window set by hand after
 mounting) with 128, 256, 512 KiB, medians: cold 0.72, 0.68, 0.66 s, and 1.08, 0.74, 0.91 s while others kept the cores
-busy; cached 0.17, 0.19, 0.15 s, and 0.68, 0.61, 0.52 s. The window is also what a page fault in a mapped file brings: an
-import of torch asked for 1% more bytes with 256 KiB, and for 11% more with 512.
+busy; cached 0.17, 0.19, 0.15 s, and 0.68, 0.61, 0.52 s. The window is also what a page fault in a mapped file brings:
+an import of torch asked for 1% more bytes with 256 KiB, and for 11% more with 512.
 
 Only root can widen it: FUSE_INIT can only narrow it, and the file in sysfs is root's (sysfs-class-bdi in the kernel's
 documentation). Where it cannot be written all is as it was.
