@@ -231,8 +231,10 @@ class LocalRules(Generic[Place]):
         if wanted := self.descent.below(folders, is_ahead):
             self._prefetcher.have_listings_ready(directory, wanted)
 
-    def read(self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True) -> bool:
-        """A read. Returns whether it goes on where another ended, or begins a file."""
+    def read(
+        self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True, is_cached: bool = False
+    ) -> bool:
+        """A read, which the cache answered or not. Returns whether it goes on where another ended, or begins a file."""
         if may_wish:
             self._prefetcher.accessed()
         readahead = reader.readahead
@@ -247,6 +249,8 @@ class LocalRules(Generic[Place]):
                 if reader.regions is None:
                     reader.regions = Regions()
                 may_wish = readahead.run < LONG_RUN  # else readahead is at it
+                if not is_cached:
+                    reader.regions.lacks_some()
                 for start, more in reader.regions.observe(offset, length, inode.size, may_wish):
                     self._prefetcher.have_ready(Want.DATA, inode, start, more, "region")
         return offset == 0 or readahead.is_sequential

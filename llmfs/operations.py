@@ -511,7 +511,7 @@ class Operations(pyfuse3.Operations):
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
     def _was_hit(self, handle: Handle, off: int, size: int, data: bytes, started_s: float) -> None:
-        self._rules.read(handle, off, size, handle.treatment.is_prefetched)
+        self._rules.read(handle, off, size, handle.treatment.is_prefetched, is_cached=True)
         handle.inode.hits += 1
         if handle.fd is None and not handle.is_direct:
             self._pusher.hit(handle.inode, off, len(data))

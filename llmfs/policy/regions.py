@@ -38,14 +38,19 @@ PROGRAM_PROBE_PAGES = 2048
 class Regions:
     """What one reader has read of a file, by region."""
 
-    __slots__ = ("_account", "_least_pages", "_pages", "_wanted_pages", "_whole")
+    __slots__ = ("_account", "_lacks_some", "_least_pages", "_pages", "_wanted_pages", "_whole")
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}  # by region: a bit for each page that was read
         self._whole: dict[int, int] = {}  # of regions that were fetched whole: the pages that nobody had read
         self._account = Account(PROBE_PAGES)
+        self._lacks_some = False
         self._least_pages = LEAST_PAGES
         self._wanted_pages = int(WANTED_SHARE * _PAGES)
+
+    def lacks_some(self) -> None:
+        """Something that is read was not there. Until then the file is read as it was before, and needs nothing."""
+        self._lacks_some = True
 
     def are_of_program(self) -> None:
         """The file turned out to be a program: what of it has been read is its head."""
@@ -55,10 +60,11 @@ class Regions:
     def observe(self, offset: int, length: int, size: int, may_wish: bool = True) -> list[tuple[int, int]]:
         """`length` bytes at `offset` of a file of `size` bytes are read: (offset, length) of what to fetch whole.
 
-        Without `may_wish` it is noted, and nothing fetched.
+        Without `may_wish`, and while nothing was lacking, it is noted, and nothing fetched.
         """
         found = []
         account = self._account
+        may_wish = may_wish and self._lacks_some
         first, stop = offset // _PAGE_BYTES, -(-(offset + length) // _PAGE_BYTES)
         for region in range(first // _PAGES, (stop - 1) // _PAGES + 1):
             base = region * _PAGES

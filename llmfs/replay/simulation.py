@@ -356,7 +356,7 @@ class Simulation:
             return True
         if node.held(block) & wanted != wanted:
             return False
-        self.rules.read(self._reader(index, node), offset, length)
+        self.rules.read(self._reader(index, node), offset, length, is_cached=True)
         if offset == 0:
             self.rules.was_read(self._reader(index, node), 0, Tier.CACHE, _head_of(node.name))
         self._use(node, block, wanted, self._group(index))

@@ -30,11 +30,18 @@ def listing_of(*names: str) -> Listing:
     return Listing([ListedName(name, kind, number) for number, (name, kind) in enumerate(kinds, 2)], 1)
 
 
+def lacking() -> Regions:
+    """The state of who found something of a file lacking."""
+    rule = Regions()
+    rule.lacks_some()
+    return rule
+
+
 class Reads:
     """What random reads of a file cost with the rule: pages read, and pages fetched for them or beside them."""
 
     def __init__(self) -> None:
-        self.rule = Regions()
+        self.rule = lacking()
         self.read: set[int] = set()
         self.had: set[int] = set()
         self.misses = 0
@@ -54,7 +61,7 @@ class Reads:
 
 def jumper() -> Regions:
     """The state of who has read here and there in a file already."""
-    rule = Regions()
+    rule = lacking()
     for number in range(100, 100 + regions.LEAST_PAGES):
         assert rule.observe(number * REGION_BYTES, 4096, 1 << 40) == []
     return rule
@@ -67,16 +74,25 @@ def test_region_of_which_a_quarter_was_read_is_fetched_whole_once() -> None:
     assert rule.observe(REGION_BYTES + 384 * KIB, 128 * KIB, 1 << 30) == []
 
 
+def test_nothing_is_fetched_of_a_file_that_is_read_as_it_was_before() -> None:
+    rule = Regions()
+    rule.are_of_program()
+    places = [number * REGION_BYTES for number in range(9)]
+    assert [rule.observe(offset, 64 * KIB, 1 << 30) for offset in places[:8]] == [[]] * 8
+    rule.lacks_some()
+    assert rule.observe(places[8], 64 * KIB, 1 << 30) == [(places[8], REGION_BYTES)]
+
+
 def test_region_ends_with_the_file() -> None:
     assert jumper().observe(REGION_BYTES, 128 * KIB, REGION_BYTES + 200 * KIB) == [(REGION_BYTES, 200 * KIB)]
 
 
 def test_who_reads_the_head_of_a_file_alone_gets_no_more_of_it() -> None:
-    assert Regions().observe(0, 256 * KIB, 1 << 30) == []
+    assert lacking().observe(0, 256 * KIB, 1 << 30) == []
 
 
 def test_pages_read_again_show_nothing_new() -> None:
-    rule = Regions()
+    rule = lacking()
     assert [rule.observe(0, 64 * KIB, 1 << 30) for _ in range(10)] == [[]] * 10
 
 
@@ -101,7 +117,7 @@ def test_who_reads_at_random_pays_half_more_at_most(pages: int, seed: int) -> No
 
 
 def test_memory_of_regions_is_bounded() -> None:
-    rule = Regions()
+    rule = lacking()
     for number in range(3 * regions.REGIONS_MAX):
         rule.observe(number * REGION_BYTES, 128 * KIB, 1 << 50)
     assert len(rule._pages) <= regions.REGIONS_MAX and len(rule._whole) <= regions.REGIONS_MAX
