@@ -87,7 +87,7 @@ def measure(
             if with_program:
                 environment.build(backing / "env")
                 environment.complete(backing / "env")
-        with SlowDir(backing, slow_dir, LATENCY_S) as slow:
+        with SlowDir(backing, slow_dir, LATENCY_S, has_ctime=False) as slow:  # old files, by all their times
             for number, (version, checkout) in itertools.product(range(rounds), versions.items()):
                 mount = Llmfs(slow_dir, mountpoint, scratch / "cache", checkout=checkout)
                 with progress.step(f"round {number + 1}, {version}"):

@@ -21,6 +21,7 @@ import numpy as np
 from bench.eviction import belady, rivals, synthetic, traces
 from bench.eviction.traces import Blocks
 from bench.report import Bars, Progress, machine, plot, write_json
+from llmfs.blocks import BLOCK_BYTES
 from llmfs.policy.eviction import Eviction
 from llmfs.policy.ghosts import FIXED_RULES, RULES
 from llmfs.policy.segments import Rule
@@ -89,13 +90,13 @@ def replay(blocks: Blocks, capacity: int, rules: tuple[Rule, ...]) -> tuple[int,
     numbers, order = np.unique(blocks, return_inverse=True)
     names = [int(number).to_bytes(8, "big") for number in numbers]
     requests = [names[number] for number in order.tolist()]
-    policy, hits = Eviction(capacity, rules), 0
+    policy, hits = Eviction(capacity * BLOCK_BYTES, rules), 0  # of the mount's size: it decides how thin ghosts sample
     began_s = time.process_time()
     for key in requests:
         if policy.touch(key) is not None:
             hits += 1
         else:
-            policy.admit(key, 1)
+            policy.admit(key, BLOCK_BYTES)
             policy.victims()
     return hits, time.process_time() - began_s
 

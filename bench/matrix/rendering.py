@@ -117,11 +117,11 @@ def _introduction(machine: Mapping[str, Any]) -> Iterator[Block]:
         f"Load when it began: {machine.get('load_1min', 0):.1f}."
     )
     yield Paragraph(
-        "Raw is the slow directory itself, native the directory behind it, in memory: the ideal. Cold: never seen "
-        "before. Warm: mounted again with the cache kept. Learned: mounted again, the cache emptied, what was learned "
-        "kept. Before each run the kernel forgets what it cached. Every output was compared with the native one. A "
-        "ratio is the median over the rounds of that within a round, more than 1 is faster; in brackets the least and "
-        "the most."
+        "All files are a month old. Raw is the slow directory itself, native the directory behind it, in memory: the "
+        "ideal. Cold: never seen before. Warm: mounted again with the cache kept. Learned: mounted again, the cache "
+        "emptied, what was learned kept. Before each run the kernel forgets what it cached. Every output was compared "
+        "with the native one. A ratio is the median over the rounds of that within a round, more than 1 is faster; in "
+        "brackets the least and the most."
     )
 
 

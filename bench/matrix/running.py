@@ -66,7 +66,9 @@ class Running:
         slow_dir = self._scratch / "slow"
         slow_dir.mkdir()
         for source in self._plan.sources:
-            with SlowDir(self._scratch / "trees", slow_dir, source.latency_s, source.bandwidth_bytes_s) as slow:
+            with SlowDir(
+                self._scratch / "trees", slow_dir, source.latency_s, source.bandwidth_bytes_s, has_ctime=False
+            ) as slow:
                 for its_source, number, workload, system in self._plan.units():
                     if its_source is source:
                         self._unit(slow, source, number, workload, system)

@@ -40,6 +40,8 @@ class SlowDir:
     entry_timeout_s, attr_timeout_s, negative_timeout_s: how long the kernel may believe names, attributes (by
         default as long as names) and that a name is not there.
     threads: how many requests may wait at once; max_background: how many of them may be readahead.
+    has_ctime: False: the time of the contents' last change stands for that of any change, as in sshfs, for SFTP has no
+        other. So files that were copied a minute ago can be old.
     options: further mount options, such as "allow_other" or "ro".
     """
 
@@ -56,6 +58,7 @@ class SlowDir:
         free_operations: Iterable[str] = FREE_BY_DEFAULT,
         threads: int = 256,
         max_background: int = 256,
+        has_ctime: bool = True,
         options: Iterable[str] = (),
     ) -> None:
         self.backing = backing.resolve()
@@ -68,6 +71,7 @@ class SlowDir:
             Word.NEGATIVE_TIMEOUT_NS: _ns(negative_timeout_s),
             Word.THREADS: threads,
             Word.MAX_BACKGROUND: max_background,
+            Word.HAS_NO_CTIME: not has_ctime,
         }
         self._free_operations = tuple(free_operations)
         self._options = ("fsname=slowdir", "subtype=slowdir", "default_permissions", *options)

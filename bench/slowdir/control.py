@@ -25,6 +25,7 @@ class Word(IntEnum):
     NEGATIVE_TIMEOUT_NS = 3
     THREADS = 4
     MAX_BACKGROUND = 5
+    HAS_NO_CTIME = 6
 
     LATENCY_NS = 8
     BANDWIDTH_BYTES_S = 9

@@ -75,7 +75,7 @@ typedef _Atomic uint64_t word;
 
 struct control {
 	/* Written by the starter before we start. */
-	word magic, entry_timeout_ns, attr_timeout_ns, negative_timeout_ns, threads, max_background, reserved[2];
+	word magic, entry_timeout_ns, attr_timeout_ns, negative_timeout_ns, threads, max_background, has_no_ctime, reserved;
 	/* Written by the starter at any time. */
 	word latency_ns, bandwidth_bytes_s, free_mask, fault_mask, fault_errno, hang_mask, heal_generation, leaving;
 	/* Written by us. */
@@ -303,6 +303,13 @@ static double seconds(word *ns)
 	return (double)atomic_load(ns) / 1e9;
 }
 
+/* Where there is no time of the last change, that of the contents stands for it, as sshfs has it. */
+static void hide_ctime(struct stat *attr)
+{
+	if (atomic_load(&control->has_no_ctime))
+		attr->st_ctim = attr->st_mtim;
+}
+
 /* 0, or the errno. On success the kernel holds one more reference, which a reply that fails must give back. */
 static int lookup(fuse_ino_t parent, const char *name, struct fuse_entry_param *entry)
 {
@@ -318,6 +325,7 @@ static int lookup(fuse_ino_t parent, const char *name, struct fuse_entry_param *
 	struct inode *inode = inode_acquire(fd, &entry->attr, parent, name);
 	if (!inode)
 		return ENOMEM;
+	hide_ctime(&entry->attr);
 	entry->ino = (fuse_ino_t)inode;
 	entry->entry_timeout = seconds(&control->entry_timeout_ns);
 	entry->attr_timeout = seconds(&control->attr_timeout_ns);
@@ -453,10 +461,12 @@ static void do_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *f
 static void reply_attr(fuse_req_t req, fuse_ino_t ino)
 {
 	struct stat attr;
-	if (fstatat(fd_of(ino), "", &attr, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+	if (fstatat(fd_of(ino), "", &attr, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) {
 		fuse_reply_err(req, errno);
-	else
-		fuse_reply_attr(req, &attr, seconds(&control->attr_timeout_ns));
+		return;
+	}
+	hide_ctime(&attr);
+	fuse_reply_attr(req, &attr, seconds(&control->attr_timeout_ns));
 }
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)

@@ -48,7 +48,7 @@ LEARNED_RULES = (
 )
 
 FIXED_RULES = (
-    Rule("LIRS, window 10%", 0.1, 1.0),  # the first: what rules until something is known
+    Rule("LIRS, window 10%", 0.1, 1.0),  # the first: what rules until something is known (why: MODEL_CARD.md)
     LRU,
     Rule("LIRS, window 1%", 0.01, 1.0),
     Rule("LIRS, window 30%", 0.3, 1.0),

@@ -147,6 +147,17 @@ def test_names_and_pages_are_kept_for_their_time(_slowdir_works: None, backing: 
         assert (slow.counters["lookup"], slow.counters["open"], slow.counters["read"]) == (1, 1, 1)
 
 
+def test_without_ctime_a_file_is_as_old_as_its_contents(_slowdir_works: None, backing: Path, mountpoint: Path) -> None:
+    (backing / "file").write_bytes(b"x")
+    os.utime(backing / "file", (1, 1))
+    with SlowDir(backing, mountpoint, latency_s=0, has_ctime=False):
+        status = (mountpoint / "file").stat()
+        (listed,) = os.scandir(mountpoint)
+        assert status.st_ctime == status.st_mtime == listed.stat().st_ctime == 1
+    with SlowDir(backing, mountpoint, latency_s=0):
+        assert (mountpoint / "file").stat().st_ctime == (backing / "file").stat().st_ctime > 1
+
+
 def test_pages_of_a_changed_file_are_not_kept(slow: SlowDir) -> None:
     (slow.backing / "file").write_bytes(b"old")
     assert (slow.mountpoint / "file").read_bytes() == b"old"
