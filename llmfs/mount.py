@@ -181,7 +181,9 @@ class Mount:
             metrics.faults["push"].inc,
         )
         self.patience = Patience(config.source_timeout_s, lambda: not self.speed.is_inline)
-        self.recorder = Recorder(self._take_batch, self._process_seen, profile.paths_in_use)
+        self.recorder = Recorder(
+            self._take_batch, self._process_seen, profile.paths_in_use, lambda: self.source.is_quiet
+        )
         is_steered = config.control is not Control.OFF and config.predictor is not Predictor.OFF
         self.treatments = Treatments(config.policies, self.recorder.process_of, tells_programs=is_steered)
         self.blocks.share_out(self.treatments.rules.shares)

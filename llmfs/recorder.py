@@ -23,6 +23,10 @@ BATCH_RECORDS = 256
 FLUSH_S = 0.004
 """How old an access may get before the predictor hears of it: about two operations of a 2 ms source."""
 
+QUIET_FLUSH_S = 0.02
+"""The same while nobody has to ask the source for anything: where all is cached nothing waits for the predictor, and
+each batch and the plan that answers it cost the programs time."""
+
 _COMMAND_BELIEVED_S = 0.25
 """A process may become another program by exec: its command is read again after so long."""
 
@@ -48,13 +52,16 @@ class Recorder:
         take: Callable[[Batch], None],
         on_process: Callable[[int, int], None] | None = None,
         paths_in_use: int = PATHS_IN_USE,
+        is_quiet: Callable[[], bool] = lambda: False,
     ) -> None:
         """`take` gets each batch and must not block. `on_process(stream, tgid)` hears of each new stream, at once.
 
-        `paths_in_use`: the numbers that who is told them remembers.
+        `paths_in_use`: the numbers that who is told them remembers. `is_quiet()`: whether the source is not asked for
+        anything just now, neither by programs nor ahead of them.
         """
         self._take = take
         self._on_process = on_process
+        self._is_quiet = is_quiet
         self._records = bytearray()
         self._new_paths: list[tuple[int, int, bytes]] = []
         self._new_streams: list[tuple[int, int, str]] = []
@@ -212,10 +219,13 @@ class Recorder:
             if not self._records:
                 self._wake = trio.Event()
                 await self._wake.wait()
-            await trio.sleep(FLUSH_S)
+            await trio.sleep(self._age_s())
             while self._records:  # while something comes all the time nobody has to wake us
                 self.flush()
-                await trio.sleep(FLUSH_S)
+                await trio.sleep(self._age_s())
+
+    def _age_s(self) -> float:
+        return QUIET_FLUSH_S if self._is_quiet() else FLUSH_S
 
 
 def _process_of(pid: int) -> tuple[int, str]:

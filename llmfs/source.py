@@ -37,6 +37,9 @@ READAHEAD_BYTES = 128 << 10
 ANNOUNCED_BYTES = 4 << 20
 """Under way at a time, of all reads that were announced: a program's next read waits behind them on a narrow line."""
 
+QUIET_AFTER_S = 0.5
+"""Without a call."""
+
 RETRY_S = 1.0
 _ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
 _ANSWERS = frozenset((errno.ENOENT, errno.ENODATA, errno.ENOTSUP))
@@ -118,6 +121,7 @@ class Source:
         self._former_type = former_type
         self._lock = threading.Lock()
         self._tried_s = 0.0
+        self._called_s = 0.0
         self._looks = _Looks()
         self.filesystem_type = former_type
         self.device = -1
@@ -135,6 +139,11 @@ class Source:
             log.warning("the source is not there (%s): serving what is cached", error.strerror)
         self.has_stable_inodes = self.filesystem_type not in _FUSE_WITHOUT_STABLE_INODES
         self.descriptors.has_stable_inodes = self.has_stable_inodes
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was asked of it for a while: all that programs want is cached."""
+        return time.monotonic() - self._called_s > QUIET_AFTER_S
 
     @property
     def tells_errors_at_once(self) -> bool:
@@ -215,6 +224,7 @@ class Source:
 
     def called(self, operation: str, seconds: float, error: BaseException | None, size_bytes: int) -> None:
         """A call ended, with or without an error."""
+        self._called_s = time.monotonic()
         number = 0 if error is None else errno.EIO
         if isinstance(error, OSError):
             number = error.errno or errno.EIO

@@ -171,6 +171,26 @@ def test_run_hands_on_without_being_asked(autojump_clock: trio.testing.MockClock
     trio.run(main, clock=autojump_clock)
 
 
+def test_batches_are_larger_while_the_source_is_not_asked(autojump_clock: trio.testing.MockClock) -> None:
+    async def lengths(is_quiet: bool) -> list[int]:
+        batches: list[Batch] = []
+        recorder = Recorder(batches.append, is_quiet=lambda: is_quiet)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(recorder.run)
+            for i in range(40):
+                recorder.record(Op.OPEN, Tier.CACHE, ROOT, 1, 0.0, i)
+                await trio.sleep(0.001)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert records(batches)["offset"].tolist() == list(range(40))
+        return [len(records([batch])) for batch in batches]
+
+    async def main() -> None:
+        assert max(await lengths(is_quiet=False)) < 10 < max(await lengths(is_quiet=True))
+
+    trio.run(main, clock=autojump_clock)
+
+
 @pytest.fixture
 def autojump_clock() -> trio.testing.MockClock:
     return trio.testing.MockClock(autojump_threshold=0)
