@@ -214,7 +214,7 @@ class Recorder:
         self._take(batch)
 
     async def run(self) -> None:
-        """Hand on what is recorded, a few milliseconds after it was. Runs until cancelled."""
+        """Hand on what is recorded, some milliseconds after it was. Runs until cancelled."""
         while True:
             if not self._records:
                 self._wake = trio.Event()
