@@ -51,7 +51,9 @@ def _environment(*packages: str, program: str) -> Callable[[Path], None]:
     return make
 
 
-def _aged(make: Callable[[Path], None]) -> Callable[[Path], None]:
+def aged(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Makes the same, a month old: what changed just now is not believed to stay as it is."""
+
     def make_and_age(root: Path) -> None:
         make(root)
         old_s = time.time() - environment.AGE_S
@@ -84,7 +86,7 @@ def _repository(root: Path) -> None:
 
 def _repository_aged(root: Path) -> None:
     """Aged before the index is told of it, for it holds times."""
-    _aged(_repository)(root)
+    aged(_repository)(root)
     run(root / "tree", "git", "update-index", "-q", "--refresh")
     old_s = time.time() - environment.AGE_S + 60
     os.utime(root / "tree" / ".git" / "index", (old_s, old_s))
@@ -173,11 +175,11 @@ def _fio(root: Path) -> None:
 TORCH = Tree("torch", _environment("numpy", "torch", program=environment.PROGRAM))
 NUMPY = Tree("numpy", _environment("numpy", program=NUMPY_PROGRAM))
 REPOSITORY = Tree("repository", _repository_aged)
-BUILD = Tree("build", _aged(_build))
-ARCHIVE = Tree("archive", _aged(_archive))
-DATABASE = Tree("database", _aged(_database))
-COLUMNS = Tree("columns", _aged(_columns))
-WEIGHTS = Tree("weights", _aged(_weights))
-SAMPLE_FILES = Tree("samples", _aged(_samples))
-LISTING = Tree("listing", _aged(_listing))
-FIO = Tree("fio", _aged(_fio))
+BUILD = Tree("build", aged(_build))
+ARCHIVE = Tree("archive", aged(_archive))
+DATABASE = Tree("database", aged(_database))
+COLUMNS = Tree("columns", aged(_columns))
+WEIGHTS = Tree("weights", aged(_weights))
+SAMPLE_FILES = Tree("samples", aged(_samples))
+LISTING = Tree("listing", aged(_listing))
+FIO = Tree("fio", aged(_fio))

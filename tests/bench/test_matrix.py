@@ -195,6 +195,9 @@ def _tree(root: Path) -> None:
     (root / "file").write_bytes(b"content" * 3000)
 
 
+_OLD_FILE = Tree("tree", trees.aged(_tree))
+
+
 def _read(root: Path, _: int, forget: Forget) -> Outcome:
     forget()
     return Outcome(0.001, (root / "file").read_bytes().hex())
@@ -212,7 +215,7 @@ def _run(tmp_path: Path, workload: Workload) -> Samples:
 
 @pytest.mark.usefixtures("_slowdir_works")
 def test_matrix_runs_all_states_and_leaves_nothing_mounted(tmp_path: Path) -> None:
-    samples = _run(tmp_path, Workload("read", "a file", Tree("tree", _tree), _read, sources=[QUICK.name]))
+    samples = _run(tmp_path, Workload("read", "a file", _OLD_FILE, _read, sources=[QUICK.name]))
     by_state = {(each.key.system, each.key.state): each for each in samples}
 
     assert set(by_state) == {("raw", "cold"), ("llmfs", "cold"), ("llmfs", "warm"), ("llmfs", "learned")}
@@ -232,7 +235,7 @@ def test_wrong_content_is_no_result(tmp_path: Path) -> None:
 
     errors = {
         each.key.system: each.error
-        for each in _run(tmp_path, Workload("read", "a file", Tree("tree", _tree), read, sources=[QUICK.name]))
+        for each in _run(tmp_path, Workload("read", "a file", _OLD_FILE, read, sources=[QUICK.name]))
     }
 
     assert errors["raw"] == ""
@@ -246,7 +249,7 @@ def test_interruption_leaves_nothing_mounted_and_keeps_what_was_measured(tmp_pat
             raise KeyboardInterrupt
         return Outcome(0.001, "same")
 
-    workload = Workload("read", "a file", Tree("tree", _tree), read, sources=[QUICK.name])
+    workload = Workload("read", "a file", _OLD_FILE, read, sources=[QUICK.name])
     raw = next(system for system in SYSTEMS if system.name == "raw")
     llmfs = next(system for system in SYSTEMS if system.name == "llmfs")
     samples = Samples(tmp_path / "samples.json", {})
