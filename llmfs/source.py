@@ -38,7 +38,7 @@ ANNOUNCED_BYTES = 4 << 20
 """Under way at a time, of all reads that were announced: a program's next read waits behind them on a narrow line."""
 
 QUIET_AFTER_S = 0.5
-"""Without a call."""
+"""Since a call ended."""
 
 RETRY_S = 1.0
 _ROOT_IS_GONE = frozenset((errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.ESHUTDOWN, errno.EBADF))
@@ -142,7 +142,7 @@ class Source:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing was asked of it for a while: all that programs want is cached."""
+        """Whether no call of it has ended for a while: what programs want is cached."""
         return time.monotonic() - self._called_s > QUIET_AFTER_S
 
     @property

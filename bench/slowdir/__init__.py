@@ -71,7 +71,7 @@ class SlowDir:
             Word.NEGATIVE_TIMEOUT_NS: _ns(negative_timeout_s),
             Word.THREADS: threads,
             Word.MAX_BACKGROUND: max_background,
-            Word.HAS_NO_CTIME: not has_ctime,
+            Word.HAS_CTIME: has_ctime,
         }
         self._free_operations = tuple(free_operations)
         self._options = ("fsname=slowdir", "subtype=slowdir", "default_permissions", *options)

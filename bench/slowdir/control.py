@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 
 PAGE_BYTES = 4096
-MAGIC = 0x31304C5344574C53
+MAGIC = 0x32304C5344574C53
 NAME_BYTES = 256
 
 
@@ -25,7 +25,7 @@ class Word(IntEnum):
     NEGATIVE_TIMEOUT_NS = 3
     THREADS = 4
     MAX_BACKGROUND = 5
-    HAS_NO_CTIME = 6
+    HAS_CTIME = 6
 
     LATENCY_NS = 8
     BANDWIDTH_BYTES_S = 9

@@ -69,13 +69,13 @@ static const char operation_names[] =
 
 typedef _Atomic uint64_t word;
 
-/* Shared with bench/slowdir/__init__.py: change both, and the magic. Native (little-endian) 64-bit words. */
-#define MAGIC UINT64_C(0x31304c5344574c53)
+/* Shared with bench/slowdir/control.py: change both, and the magic. Native (little-endian) 64-bit words. */
+#define MAGIC UINT64_C(0x32304c5344574c53)
 #define NAME_BYTES 256
 
 struct control {
 	/* Written by the starter before we start. */
-	word magic, entry_timeout_ns, attr_timeout_ns, negative_timeout_ns, threads, max_background, has_no_ctime, reserved;
+	word magic, entry_timeout_ns, attr_timeout_ns, negative_timeout_ns, threads, max_background, has_ctime, reserved;
 	/* Written by the starter at any time. */
 	word latency_ns, bandwidth_bytes_s, free_mask, fault_mask, fault_errno, hang_mask, heal_generation, leaving;
 	/* Written by us. */
@@ -306,7 +306,7 @@ static double seconds(word *ns)
 /* Where there is no time of the last change, that of the contents stands for it, as sshfs has it. */
 static void hide_ctime(struct stat *attr)
 {
-	if (atomic_load(&control->has_no_ctime))
+	if (!atomic_load(&control->has_ctime))
 		attr->st_ctim = attr->st_mtim;
 }
 
