@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
-from llmfs.blocks import BLOCK_BYTES, Block, block_of, decode, disk_bytes, encode
+from llmfs.blocks import BLOCK_BYTES, Block, block_of, decode, disk_bytes
 from llmfs.policy.eviction import Eviction, Resident, Score
 from llmfs.policy.partition import Partition
 from llmfs.policy.shares import Shares
@@ -52,6 +52,7 @@ class BlockCache:
         self._hot_blocks = hot_blocks
         self._hot: OrderedDict[bytes, Block] = OrderedDict()
         self._shares = Shares()
+        self._is_indexed = False
 
     def __len__(self) -> int:
         return len(self._policy)
@@ -74,6 +75,8 @@ class BlockCache:
         if block is not None:
             self._hot.move_to_end(key)
             return block
+        if self._is_not_there(key):
+            return None
         try:
             block = self._store.read(TABLE, key, decode)
         except ValueError:
@@ -87,7 +90,8 @@ class BlockCache:
     def look(self, key: bytes) -> Block | None:
         """As `get`, and nothing is moved, not even in memory."""
         try:
-            return self._hot.get(key) or self._store.read(TABLE, key, decode)
+            block = self._hot.get(key)
+            return block or (None if self._is_not_there(key) else self._store.read(TABLE, key, decode))
         except ValueError:
             return None
 
@@ -156,7 +160,7 @@ class BlockCache:
         count = self._shares.use if former is not None and former.uses else self._shares.place
         known = self.get(key) if former is not None else None
         block = known.merged(first_page, data) if known is not None else block_of(first_page, data)
-        if not self._store.put(TABLE, key, encode(block)):
+        if not self._store.put(TABLE, key, block):
             self.drop(key, "lost")
             return
         self._heat(key, block)
@@ -196,6 +200,10 @@ class BlockCache:
             self._store.delete(TABLE, key)
             self._on_evict(key, resident, "capacity" if resident.generator is None else "unused")
 
+    def _is_not_there(self, key: bytes) -> bool:
+        """Whether that is known without a look at the store: it lets go of the interpreter, which others then have."""
+        return self._is_indexed and key not in self._policy
+
     def _heat(self, key: bytes, block: Block) -> None:
         self._hot[key] = block
         self._hot.move_to_end(key)
@@ -210,13 +218,14 @@ class BlockCache:
                 if len(batch) >= INDEX_BATCH:
                     token.run_sync_soon(self._take_index, batch)
                     batch = []
-            token.run_sync_soon(self._take_index, batch)
+            token.run_sync_soon(self._take_index, batch, self._store.was_listed)
         except trio.RunFinishedError:
             return
         self._store.read_in()
 
-    def _take_index(self, batch: list[tuple[bytes, int]]) -> None:
+    def _take_index(self, batch: list[tuple[bytes, int]], is_all: bool = False) -> None:
         for key, size in batch:
             if key not in self._policy:
                 self._policy.admit(key, disk_bytes(size - 16), is_old=True)
         self._make_room()
+        self._is_indexed = self._is_indexed or is_all

@@ -89,6 +89,16 @@ class Block(NamedTuple):
         replaced = (self.bitmap & added).bit_count() * PAGE_BYTES
         return Block(self.bitmap | added, self.data[:before] + data + self.data[before + replaced :])
 
+    @property
+    def stored_bytes(self) -> int:
+        """The length of its form on disk."""
+        return _HEADER.size + len(self.data)
+
+    def encode(self) -> bytes:
+        """Its form on disk."""
+        header = _HEADER.pack(_checksum(self.bitmap, self.data), self.bitmap, len(self.data))
+        return b"".join((header, self.data))  # one copy of the data, not two
+
     def pages(self) -> list[tuple[int, bytes]]:
         """The pages that are there, by number."""
         numbers = [page for page in range(BLOCK_PAGES) if self.bitmap >> page & 1]
@@ -99,13 +109,6 @@ def block_of(first_page: int, data: bytes) -> Block:
     """A block that holds `data` from `first_page` on and nothing else."""
     count = -(-len(data) // PAGE_BYTES)
     return Block(((1 << count) - 1) << first_page, data)
-
-
-def encode(block: Block) -> bytes:
-    """The block's form on disk."""
-    bitmap, data = block
-    header = _HEADER.pack(_checksum(bitmap, data), bitmap, len(data))
-    return b"".join((header, data))  # one copy of the data, not two
 
 
 def decode(stored: "bytes | memoryview") -> Block:

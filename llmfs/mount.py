@@ -158,6 +158,7 @@ class Mount:
             self._lost_blocks,
             indexed=BLOCKS,
             bounds=bounds,
+            is_busy=lambda: not self.source.is_quiet,
         )
         self._pins = Pins(cache_dir.path)
         self.blocks = BlockCache(

@@ -1,7 +1,9 @@
 """LMDB, made safe to have in the path of every read: bounded, written behind, failing open.
 
 *Written behind.* `put` and `delete` take effect at once for `get` and reach LMDB from a thread of the store's own, a
-batch a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache.
+batch a transaction. The batch is bounded; what does not fit is dropped and counted, for it is only a cache. While
+programs wait for the source the processor is left to them, as far as the bound allows: what a batch takes, and that is
+three copies of all of it, comes when they pause.
 
 *Bounded.* The data file never grows past `limit_bytes`, LMDB's map size. A full map loses the batch (`on_lost` is
 told); tables named in `expendable` are emptied then, for records that nobody evicts one by one.
@@ -47,7 +49,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import lmdb
 
@@ -67,6 +69,11 @@ ten thousand records is three pages deep."""
 
 GATHER_S = 0.05
 """How long a batch is gathered: a transaction costs about 100 us, and `get` sees what is waiting anyway."""
+
+BUSY_GATHER_S = 2.0
+"""The same while programs wait for the source, until `BUSY_PENDING_SHARE` of what may wait does."""
+
+BUSY_PENDING_SHARE = 0.5
 
 CLOSE_S = 5.0
 """How long closing writes what waits. Of the rest it is only written down that what is stored is older."""
@@ -89,6 +96,17 @@ _SIZE = struct.Struct("<I")
 
 Key = tuple[str, bytes]
 """The name of a table, and a key in it."""
+
+
+class Record(Protocol):
+    """A value that becomes bytes when it is written, in the store's thread. Nobody changes it any more."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """How long it will be."""
+        ...
+
+    def encode(self) -> bytes: ...
 
 
 def boot_id() -> str:
@@ -122,16 +140,19 @@ class Store:
         expendable: tuple[str, ...] = (),
         indexed: str | None = None,
         bounds: Bounds | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_busy()`, called from the store's thread: programs wait for something else than the store."""
         self._path = path
         self._indexed = indexed
         self._expendable = expendable
         self._limit_bytes = limit_bytes
         self._on_fault = on_fault
         self._on_lost = on_lost
+        self._is_busy = is_busy
         self._faults = 0
-        self._pending: dict[Key, bytes | None] = {}
-        self._writing: dict[Key, bytes | None] = {}
+        self._pending: dict[Key, bytes | Record | None] = {}
+        self._writing: dict[Key, bytes | Record | None] = {}
         self._pending_bytes = 0
         self._bounds = bounds or Bounds()
         self._touched_bytes = 0
@@ -146,6 +167,8 @@ class Store:
         self._is_spoiled = False
         self.fill = 0.0
         """How much of the limit the tables took when they were last written to."""
+        self.was_listed = False
+        """`index` has given all that there was."""
         self.was_interrupted = False
         """The last process that had it open was killed: values may be older than they should be."""
         self._env: lmdb.Environment | None = None
@@ -171,12 +194,15 @@ class Store:
         return self.read(table, key, bytes)
 
     def read(self, table: str, key: bytes, copy: Callable[[bytes | memoryview], T]) -> T | None:
-        """What `copy` makes of the value, which is valid while it runs; None as of `get`. Raises what `copy` raises."""
+        """What `copy` makes of the value, which is valid while it runs; None as of `get`. Raises what `copy` raises.
+
+        A `Record` that waits to be written is given as it was put.
+        """
         wanted = (table, key)
         for waiting in (self._pending, self._writing):
             if wanted in waiting:
                 value = waiting[wanted]
-                return None if value is None else copy(value)
+                return copy(value) if isinstance(value, bytes) else cast("T", value)
         started_s = time.monotonic()
         if self.is_down or self._env is None or started_s < self._stalls.paused_until_s:
             return None
@@ -195,7 +221,7 @@ class Store:
             if ended_s - started_s > NOTICED_S:
                 self._waited(ended_s - started_s, ended_s)
 
-    def put(self, table: str, key: bytes, value: bytes) -> bool:
+    def put(self, table: str, key: bytes, value: bytes | Record) -> bool:
         """Store a value soon. False where it was dropped because too much is waiting."""
         return self._queue((table, key), value)
 
@@ -211,6 +237,7 @@ class Store:
             with self._env.begin(db=self._tables[SIZES]) as transaction:
                 for key, size in transaction.cursor():
                     yield key, _SIZE.unpack(size)[0]
+            self.was_listed = True
         except lmdb.Error as error:
             self._fault("scan", error)
         finally:
@@ -306,8 +333,8 @@ class Store:
             raise
         return environment
 
-    def _queue(self, key: Key, value: bytes | None) -> bool:
-        size = len(key[1]) + (len(value) if value is not None else 0)
+    def _queue(self, key: Key, value: bytes | Record | None) -> bool:
+        size = len(key[1]) + (_length(value) if value is not None else 0)
         with self._wake:
             if self.is_down:
                 return False
@@ -325,14 +352,22 @@ class Store:
                     self._wake.wait()
                 if not self._pending:
                     return
-                if not self._is_closing:
-                    self._wake.wait(GATHER_S)
+                self._gather()
                 self._writing, self._pending = self._pending, {}
                 self._pending_bytes = 0
             self._commit(self._writing)
             self._writing = {}
 
-    def _commit(self, batch: dict[Key, bytes | None]) -> None:
+    def _gather(self) -> None:
+        """Wait, the lock held, until what waits is to be written."""
+        full_bytes = BUSY_PENDING_SHARE * self._bounds.pending_bytes
+        stop_s = time.monotonic() + BUSY_GATHER_S
+        while not self._is_closing:
+            self._wake.wait(GATHER_S)
+            if self._pending_bytes > full_bytes or time.monotonic() > stop_s or not self._is_busy():
+                return
+
+    def _commit(self, batch: dict[Key, bytes | Record | None]) -> None:
         environment = self._env
         if environment is None:
             return
@@ -349,7 +384,7 @@ class Store:
             while puts and time.monotonic() < self._close_by_s:
                 count, size = 0, 0
                 while count < len(puts) and size < self._limit_bytes // TRANSACTION_SHARE:
-                    size += len(puts[count][1])
+                    size += _length(puts[count][1])
                     count += 1
                 with environment.begin(write=True) as transaction:
                     for key, value in puts[:count]:
@@ -396,10 +431,11 @@ class Store:
         if length:
             _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_DONTNEED)
 
-    def _put(self, transaction: lmdb.Transaction, key: Key, value: bytes) -> None:
-        transaction.put(key[1], value, db=self._tables[key[0]])
+    def _put(self, transaction: lmdb.Transaction, key: Key, value: bytes | Record) -> None:
+        stored = value if isinstance(value, bytes) else value.encode()
+        transaction.put(key[1], stored, db=self._tables[key[0]])
         if key[0] == self._indexed:
-            transaction.put(key[1], _SIZE.pack(len(value)), db=self._tables[SIZES])
+            transaction.put(key[1], _SIZE.pack(len(stored)), db=self._tables[SIZES])
 
     def _delete(self, transaction: lmdb.Transaction, key: Key) -> None:
         transaction.delete(key[1], db=self._tables[key[0]])
@@ -504,6 +540,10 @@ def _maps(path: str) -> Iterator[tuple[int, int]]:
 def _page_faults() -> int:
     """How often this thread has waited for a page from a disk."""
     return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+
+
+def _length(value: bytes | Record) -> int:
+    return len(value) if isinstance(value, bytes) else value.stored_bytes
 
 
 def _read(path: str) -> str:

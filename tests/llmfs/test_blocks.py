@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, block_of, decode, encode, key_inode_id
+from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, block_of, decode, key_inode_id
 
 FILE = random.Random(1).randbytes(BLOCK_BYTES)
 
@@ -35,7 +35,7 @@ def test_what_was_put_together_is_cut_out_again(parts: list[tuple[int, int]], si
     wanted = set(range(start // PAGE_BYTES, (stop - 1) // PAGE_BYTES + 1))
     expected = FILE[start:stop] if wanted <= present else None
     assert block.cut(start, stop) == expected
-    assert decode(encode(block)) == block
+    assert decode(block.encode()) == block
 
 
 @given(st.binary(max_size=200))
@@ -45,7 +45,7 @@ def test_bytes_from_elsewhere_do_not_decode(stored: bytes) -> None:
 
 
 def test_each_flipped_bit_is_noticed() -> None:
-    stored = encode(block_of(3, FILE[: 2 * PAGE_BYTES]))
+    stored = block_of(3, FILE[: 2 * PAGE_BYTES]).encode()
     rng = random.Random(2)
     for _ in range(300):
         damaged = bytearray(stored)
