@@ -168,6 +168,7 @@ class Engine:
     ) -> None:
         if op == Op.READ:
             if length:
+                self._planner.was_read(length)
                 self._read(stream, path, offset, length, time_ns)
             elif offset:
                 self.sizes[path] = offset  # the end of the file was read

@@ -29,7 +29,7 @@ class Limits:
     min_score_unseen: float = 0.65  # nor for data of a file that was never seen: one byte in five may be in vain
     min_score_names: float = 0.1  # below this not even one for attributes or a listing, which move no bytes
     planned_again_ns: int = 30_000_000_000  # planned, not used: may be planned again after this
-    used_again_ns: int = 2_000_000_000  # used: is ready for at least this long
+    used_again_ns: int = 2_000_000_000  # used: is ready for at least this long, or while `ahead_bytes` are read
 
 
 SMALL = Limits(

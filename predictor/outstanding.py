@@ -1,7 +1,9 @@
 """What was planned or used lately, so that it is not planned again for nothing.
 
 A thing that was planned and not used yet may be planned again after `planned_again_ns`: the mount dropped it, or it was
-evicted. A thing that was used is ready for at least `used_again_ns`. Bounded: the oldest plans are forgotten first.
+evicted. A thing that was used is ready for at least `used_again_ns`, or until `used_again_bytes` more were read, which
+may have taken its place: an epoch over a data set that is larger than the cache can be a matter of seconds. Bounded:
+the oldest plans are forgotten first.
 """
 
 from collections import OrderedDict
@@ -19,10 +21,11 @@ _DATA = Want.DATA  # looking a member up takes longer than what is decided by it
 
 
 class _Entry:
-    __slots__ = ("bytes", "is_used", "ranges", "since_ns")
+    __slots__ = ("bytes", "is_used", "ranges", "since_bytes", "since_ns")
 
     def __init__(self, since_ns: int, ranges: Ranges, size_bytes: int) -> None:
         self.since_ns = since_ns
+        self.since_bytes = 0
         self.ranges = ranges
         self.bytes = size_bytes
         self.is_used = False
@@ -31,10 +34,12 @@ class _Entry:
 class Outstanding:
     """Remembers (path, want) with the byte ranges planned. Times are the accesses' own, nanoseconds."""
 
-    def __init__(self, entries_max: int, planned_again_ns: int, used_again_ns: int) -> None:
+    def __init__(self, entries_max: int, planned_again_ns: int, used_again_ns: int, used_again_bytes: int) -> None:
         self._entries_max = entries_max
         self._planned_again_ns = planned_again_ns
         self._used_again_ns = used_again_ns
+        self._used_again_bytes = used_again_bytes
+        self._read_bytes = 0
         self._entries: OrderedDict[int, _Entry] = OrderedDict()  # by path and want, the longest planned first
         self.bytes = 0
         """Planned, neither used nor given up yet."""
@@ -70,6 +75,10 @@ class Outstanding:
         self._give_up(now_ns)
         return True
 
+    def read(self, size_bytes: int) -> None:
+        """Programs have read so much more."""
+        self._read_bytes += size_bytes
+
     def used(self, path: int, now_ns: int) -> None:
         """A program used `path`: what was planned of it came true."""
         entries = self._entries
@@ -79,6 +88,7 @@ class Outstanding:
             if known is not None:
                 self.bytes -= known.bytes
                 known.bytes, known.since_ns, known.is_used = 0, now_ns, True
+                known.since_bytes = self._read_bytes
                 entries.move_to_end(key)
 
     def withdraw(self, path: int) -> None:
@@ -92,7 +102,10 @@ class Outstanding:
         self.bytes = 0
 
     def _is_fresh(self, entry: _Entry, now_ns: int) -> bool:
-        return now_ns - entry.since_ns < (self._used_again_ns if entry.is_used else self._planned_again_ns)
+        if not entry.is_used:
+            return now_ns - entry.since_ns < self._planned_again_ns
+        is_recent = now_ns - entry.since_ns < self._used_again_ns
+        return is_recent and self._read_bytes - entry.since_bytes < self._used_again_bytes
 
     def _forget(self, key: int) -> None:
         self.bytes -= self._entries.pop(key).bytes

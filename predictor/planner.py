@@ -67,7 +67,9 @@ class Planner:
         self._sizes = sizes
         self._counters = counters
         self._waiting: deque[PlanItem] = deque(maxlen=WAITING_MAX)
-        self._outstanding = Outstanding(limits.outstanding, limits.planned_again_ns, limits.used_again_ns)
+        self._outstanding = Outstanding(
+            limits.outstanding, limits.planned_again_ns, limits.used_again_ns, limits.ahead_bytes
+        )
         self._planned_by: OrderedDict[int, Sequence[Cell]] = OrderedDict()  # path of data -> cells of who planned it
         self._ranked_for: OrderedDict[int, Group] = OrderedDict()  # path of data -> the program it was ranked for
         self._is_told = False  # what becomes of plans: nobody tells an evaluation
@@ -84,6 +86,10 @@ class Planner:
     def used(self, path: int) -> None:
         """A program used `path`."""
         self._outstanding.used(path, self.now_ns)
+
+    def was_read(self, size_bytes: int) -> None:
+        """A program read so much, of whatever."""
+        self._outstanding.read(size_bytes)
 
     def withdraw(self, path: int) -> None:
         """What was planned of `path` is void: it was changed."""
