@@ -75,6 +75,8 @@ class Prefetches(Protocol[PlaceIn]):
 
     def accessed(self, directory: PlaceIn | None = None, name: bytes = b"") -> None: ...
 
+    def was_read(self, inode: PlaceIn, start: int, stop: int) -> None: ...
+
     def have_ready(
         self, want: Want, inode: PlaceIn, offset: int = 0, length: int = 0, generator: str = "rule"
     ) -> None: ...
@@ -239,6 +241,7 @@ class LocalRules(Generic[Place]):
             self._prefetcher.accessed()
         readahead = reader.readahead
         inode = reader.inode
+        self._prefetcher.was_read(inode, offset, offset + length)
         if readahead is None:
             readahead = reader.readahead = Readahead(inode.size)
         ranges = readahead.observe(offset, length)

@@ -129,6 +129,10 @@ class Prefetcher:
         if self._planning.accessed(directory, name):
             self._idle.unpark()
 
+    def was_read(self, inode: Inode, start: int, stop: int) -> None:
+        """A program reads bytes [start, stop) of the file, the end of it at most."""
+        self._planning.was_read(inode, inode.place, start, stop, inode.size)
+
     def _push(self, horizon: int, job: Job[Inode]) -> None:
         if self._planning.push(horizon, job, self._has_former(job)):
             self._idle.unpark()

@@ -1,10 +1,11 @@
 """What to fetch ahead next, and when to leave it be.
 
 Wishes wait in bounded heaps, the one that will be used first on top; each is there once. One that is still waiting
-when its time has passed is dropped. Bytes that were fetched ahead and not used yet are bounded by a share of the cache:
-wishes for more of them wait until some were used. Names are believed for seconds only, so none is looked at long before
-its use: how long that is in accesses, the pace of the programs tells. When most of what was fetched lately was never
-used, only what is very likely is still taken in. A controller may hold all of this back further, by choosing an arm.
+when its time has passed is dropped, and one for what a program reads meanwhile is void. Bytes that were fetched ahead
+and not used yet are bounded by a share of the cache: wishes for more of them wait until some were used. Names are
+believed for seconds only, so none is looked at long before its use: how long that is in accesses, the pace of the
+programs tells. When most of what was fetched lately was never used, only what is very likely is still taken in. A
+controller may hold all of this back further, by choosing an arm.
 
 Pure: the time comes in with each call. The mount's prefetcher and the offline replay drive this class.
 """
@@ -79,7 +80,8 @@ class Drop(StrEnum):
 class Job(Generic[Place]):
     """One thing to have ready: at `path` below `place`. `offset` and `length` are bytes; a length of 0: to the end.
 
-    `due` is the access at which it is used, as far as that is known; set when the wish is taken in.
+    `due` is the access at which it is used, as far as that is known; set when the wish is taken in. `is_void`: it came
+    true while it waited.
     """
 
     want: Want
@@ -91,6 +93,7 @@ class Job(Generic[Place]):
     queued_s: float
     score: float
     due: int = 0
+    is_void: bool = False
 
     @property
     def key(self) -> tuple[int, Place, tuple[bytes, ...], int]:
@@ -107,6 +110,7 @@ class Planning(Generic[Place]):
         self._names: list[tuple[int, int, Job[Place]]] = []  # of attributes and listings: (due, sequence, job)
         self._data: list[tuple[int, int, Job[Place]]] = []
         self._waiting: set[tuple[int, Place, tuple[bytes, ...], int]] = set()
+        self._data_of: dict[tuple[Place, tuple[bytes, ...]], Job[Place]] = {}  # the latest that waits for each
         self._names_in: dict[Place, dict[bytes, Job[Place]]] = {}  # the first that waits for each
         self._expected: dict[tuple[Place, bytes], int] = {}  # names, and when the first use of each is due
         self._sequence = 0
@@ -171,6 +175,8 @@ class Planning(Generic[Place]):
         self._sequence += 1
         heap = self._data if job.want is Want.DATA and not is_look else self._names
         heapq.heappush(heap, (job.due, self._sequence, job))
+        if job.want is Want.DATA:
+            self._data_of[job.place, job.path] = job
         if len(job.path) == 1:
             self._names_in.setdefault(job.place, {}).setdefault(job.path[0], job)
         return True
@@ -183,8 +189,8 @@ class Planning(Generic[Place]):
             return False
         del self._names[len(self._names) // 2 :]
         for _, _, job in later:
-            self._waiting.discard(job.key)
-            self._no_longer_waits(job)
+            if not job.is_void:
+                self._no_longer_waits(job)
         self._on_dropped(Drop.FULL, len(later))
         return True
 
@@ -193,7 +199,8 @@ class Planning(Generic[Place]):
         `done` is called."""
         while heap := self._first(now_s):
             _, _, job = heapq.heappop(heap)
-            self._waiting.discard(job.key)
+            if job.is_void:
+                continue
             self._no_longer_waits(job)
             if now_s - job.queued_s <= PATIENCE_S:
                 self.running += 1
@@ -218,7 +225,21 @@ class Planning(Generic[Place]):
             return self._data
         return names
 
+    def was_read(self, inode: Place, place: tuple[Place, bytes] | None, start: int, stop: int, size: int) -> None:
+        """A program read bytes [start, stop) of `size` of a file, known by its place too: a wish for no more than that
+        is void. Carried out when the cache has room again, it would bring back what was read and has gone since."""
+        for key in ((inode, ()), None if place is None else (place[0], (place[1],))):
+            job = self._data_of.get(key) if key is not None else None
+            if job is not None and start <= job.offset:
+                end = job.offset + job.length if job.length else size
+                if min(end, size) <= stop:
+                    self._no_longer_waits(job)
+                    job.is_void = True
+
     def _no_longer_waits(self, job: Job[Place]) -> None:
+        self._waiting.discard(job.key)
+        if self._data_of.get((job.place, job.path)) is job:
+            del self._data_of[job.place, job.path]
         names = self._names_in.get(job.place)
         if names is not None and len(job.path) == 1:
             names.pop(job.path[0], None)

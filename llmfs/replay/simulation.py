@@ -594,6 +594,9 @@ class Simulation:
     def accessed(self, directory: Node | None = None, name: bytes = b"") -> None:
         self.planning.accessed()
 
+    def was_read(self, inode: Node, start: int, stop: int) -> None:
+        self.planning.was_read(inode, inode.place, start, stop, inode.size)
+
     def have_ready(self, want: Want, inode: Node, offset: int = 0, length: int = 0, generator: str = "rule") -> None:
         """A rule's wish: soon."""
         self.wish(0, want, inode, offset, length, generator, 1.0)

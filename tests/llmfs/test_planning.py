@@ -184,3 +184,18 @@ def test_names_held_back_for_who_has_ended_make_room_for_what_is_used_before(
     assert dropped == [(Drop.FULL, 1), (Drop.FULL, QUEUE_LIMIT // 2)] and len(planning) == QUEUE_LIMIT // 2 + 2
     assert [job.place for job in iter(lambda: planning.pop(0.0), None)] == [2, 3]
     assert planning.push(1000 + QUEUE_LIMIT - 1, a_look(1, b"%d" % (QUEUE_LIMIT - 1)))  # it waits no longer
+
+
+def test_what_is_read_meanwhile_is_not_fetched_any_more(planning: Planning[int]) -> None:
+    whole, part = Job(Want.DATA, 1, (b"name",), 0, 0, "test", 0.0, 0.5), a_job(2, offset=4096)
+    assert planning.push(0, whole) and planning.push(1, part)
+    planning.was_read(7, (1, b"name"), 0, 9000, size=10_000)  # not to its end
+    planning.was_read(2, None, 0, 8000, size=10_000)  # not to the end of what was wished for
+    planning.was_read(2, None, 8000, 10_000, size=10_000)  # nor from its beginning
+    assert planning.pop(0.0) is whole
+    assert planning.push(0, whole)
+    planning.was_read(7, (1, b"name"), 0, 10_000, size=10_000)
+    planning.was_read(2, None, 0, 8192, size=10_000)
+    assert planning.pop(0.0) is None
+    assert planning.push(0, a_job(2, offset=4096)), "it may be wished for again"
+    assert planning.pop(0.0) is not None
