@@ -272,6 +272,9 @@ class Wishes:
     def accessed(self, directory: Place | None = None, name: bytes = b"") -> None:
         pass
 
+    def was_read(self, inode: Place, start: int, stop: int) -> None:
+        pass
+
     def have_ready(self, want: Want, inode: Place, offset: int = 0, length: int = 0, generator: str = "rule") -> None:
         self.data.append((generator, offset, length))
 

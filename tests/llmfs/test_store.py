@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import lmdb
 import pytest
 
 from llmfs import store as module
-from llmfs.store import FAULTS_BEFORE_DOWN, READ_IN_PIECE_BYTES, Bounds, Key, Store
+from llmfs.store import BUSY_GATHER_S, FAULTS_BEFORE_DOWN, GATHER_S, READ_IN_PIECE_BYTES, Bounds, Key, Store
 
 LIMIT = 4 << 20
 
@@ -457,4 +458,56 @@ def test_what_waits_is_bounded(tmp_path: Path) -> None:
     store = Store(str(tmp_path), ("a",), 4 << 20, bounds=Bounds(pending_bytes=1000))
     assert store.put("a", b"k", b"v" * 900)
     assert not store.put("a", b"l", b"v" * 2000)
+    store.close()
+
+
+class Late:
+    """A record that notes when it is put into bytes."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+        self.was_encoded = threading.Event()
+
+    @property
+    def stored_bytes(self) -> int:
+        return len(self._value)
+
+    def encode(self) -> bytes:
+        self.was_encoded.set()
+        return self._value
+
+
+def test_a_record_is_put_into_bytes_when_it_is_written(stores: Stores) -> None:
+    store = stores.open()
+    record = Late(b"v" * 100)
+    assert store.put("a", b"k", record)
+    assert store.read("a", b"k", bytes) in (record, b"v" * 100), "as it was put, or what was written"
+    assert record.was_encoded.wait(10)
+    stores.close()
+    store = stores.open()
+    assert store.get("a", b"k") == b"v" * 100
+    assert list(store.index()) == [(b"k", 100)] and store.was_listed
+
+
+def test_while_programs_wait_for_the_source_half_of_what_may_wait_does(tmp_path: Path) -> None:
+    busy = threading.Event()
+    busy.set()
+    bounds = Bounds(pending_bytes=1000)
+    store = Store(str(tmp_path), ("a",), 4 << 20, bounds=bounds, is_busy=busy.is_set)
+    first, second, third = Late(b"v" * 400), Late(b"v" * 200), Late(b"v" * 100)
+    store.put("a", b"1", first)
+    assert not first.was_encoded.wait(4 * GATHER_S)
+    store.put("a", b"2", second)
+    assert first.was_encoded.wait(10) and second.was_encoded.wait(10)
+    store.put("a", b"3", third)
+    busy.clear()
+    assert third.was_encoded.wait(10)
+    store.close()
+
+
+def test_what_waits_while_programs_wait_is_written_all_the_same(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), ("a",), 4 << 20, is_busy=lambda: True)
+    record = Late(b"v")
+    store.put("a", b"k", record)
+    assert record.was_encoded.wait(5 * BUSY_GATHER_S)
     store.close()
