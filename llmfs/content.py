@@ -10,14 +10,17 @@ one when it lands, its bytes go to those who were waiting, as any read that runs
 cache. Nobody can join it either, for flights are found by generation.
 
 A prefetch never hurts a reader: one that fails is asked for again by the program that wanted it, and reads beyond the
-cache's faults go to the source. Nor does a reader that is killed: a flight that was given up is nobody's answer, and
-those who waited for it fetch anew.
+cache's faults go to the source. It does not keep others waiting either: what is under way ahead of need has a window.
+Nor does a reader that is killed hurt: a flight that was given up is nobody's answer, and those who waited for it fetch
+anew.
 """
 
 import errno
 import logging
 import os
 import struct
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import trio
@@ -26,6 +29,7 @@ import xxhash
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, data_bytes
 from llmfs.inodes import Inode
+from llmfs.policy.fetch_window import FetchWindow, Need, Request
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.rules import ORDINARY, Treatment
 from llmfs.source import Source
@@ -33,9 +37,6 @@ from llmfs.workers import Workers
 from predictor.events import Tier
 
 log = logging.getLogger(__name__)
-
-FLIGHT_LIMIT_BYTES = 1 << 20
-"""The longest single fetch. What is longer is fetched in parallel pieces."""
 
 PREFETCH_FLIGHTS = 8
 """Pieces of one prefetch that are under way together: the other carriers want threads too."""
@@ -49,7 +50,7 @@ def now(call: Callable[..., object], *arguments: object) -> None:
 class Flight:
     """Pages [first, stop) of a file, on their way from the source."""
 
-    __slots__ = ("data", "done", "error", "first", "generator", "reader", "stop", "was_joined")
+    __slots__ = ("data", "done", "error", "first", "generator", "reader", "request", "stop", "was_joined")
 
     def __init__(self, first: int, stop: int, generator: str | None, reader: Treatment) -> None:
         self.first = first
@@ -57,9 +58,14 @@ class Flight:
         self.reader = reader
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
+        self.request: Request | None = None  # to the line; a part of another flight comes with that
         self.done = trio.Event()
         self.data: bytes | None = None  # neither data nor error when done: it was given up
         self.error: OSError | None = None
+
+    def length(self, inode: Inode) -> int:
+        """Bytes, within the file."""
+        return max(0, min(self.stop * PAGE_BYTES, inode.attributes.size) - self.first * PAGE_BYTES)
 
 
 class Content:
@@ -74,13 +80,15 @@ class Content:
         on_used: Callable[[Inode, str, bool, int, int, bool], None],
         is_bypassed: Callable[[], bool] = lambda: False,
         afterwards: Callable[..., None] = now,
+        window: FetchWindow | None = None,
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
         it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes, is_heard)` of each such block that
         a program used; where that is not heard of, nothing else may be fetched for it.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
-        `afterwards(call, *arguments)` makes a call when the request is answered that is being answered.
+        `afterwards(call, *arguments)` makes a call when the request is answered that is being answered. `window`: what
+        may be under way ahead of need.
         """
         self._source = source
         self._cache = cache
@@ -92,7 +100,13 @@ class Content:
         self._flights: dict[tuple[int, int], list[Flight]] = {}
         self._changes = 0
         self._salt = os.urandom(8)
-        self.bytes_in_flight = 0
+        self._window = window or FetchWindow()
+        self._waiting = trio.lowlevel.ParkingLot()  # prefetches, for room on the line
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """On their way from the source."""
+        return self._window.bytes
 
     def at_once(self, inode: Inode, offset: int, length: int, reader: Treatment = ORDINARY) -> bytes | None:
         """The bytes of the range that lie within the file if the cache has them all, for a program; else None.
@@ -141,29 +155,32 @@ class Content:
         """
         stop = min(offset + length, inode.attributes.size) if length else inode.attributes.size
         first_page, stop_page = offset // PAGE_BYTES, -(-stop // PAGE_BYTES)
-        pieces = [
-            (start, min(last, start + FLIGHT_LIMIT_BYTES // PAGE_BYTES))
-            for first, last in self._missing(inode, first_page, stop_page)
-            for start in range(first, last, FLIGHT_LIMIT_BYTES // PAGE_BYTES)
-        ]
+        lacking = deque(self._missing(inode, first_page, stop_page))
+        under_way: deque[Flight] = deque()
         fetched = 0
-        for at in range(0, len(pieces), PREFETCH_FLIGHTS):
-            batch = pieces[at : at + PREFETCH_FLIGHTS]
-            if at:  # a program may have read on meanwhile
-                batch = [piece for part in batch for piece in self._missing(inode, *part)]
-                if not batch:
-                    continue
-            flights = [self._register(inode, *piece, generator, inode.treatment) for piece in batch]
+        while lacking:
+            first, last = lacking.popleft()
+            piece_stop = min(last, first + self._window.piece_bytes(time.monotonic()) // PAGE_BYTES)
+            if piece_stop < last:
+                lacking.appendleft((piece_stop, last))
+            has_waited = await self._turn((piece_stop - first) * PAGE_BYTES)
+            if first * PAGE_BYTES >= inode.attributes.size:
+                break  # it has shrunk meanwhile
+            # A program may have read on.
+            parts = self._missing(inode, first, piece_stop) if has_waited or under_way else [(first, piece_stop)]
             generation = inode.generation
-            for flight in flights[1:]:
-                self._nursery.start_soon(self._fly, inode, generation, flight, workers)
-            await self._fly(inode, generation, flights[0], workers)  # the usual one needs no task of its own
-            for flight in flights:
-                if not flight.done.is_set():
-                    await flight.done.wait()
-                if flight.error is not None:
-                    raise flight.error
-                fetched += len(flight.data or b"")
+            for part in parts:
+                flight = self._register(inode, *part, generator, inode.treatment, Need.AHEAD)
+                under_way.append(flight)
+                if lacking or part != parts[-1]:
+                    self._nursery.start_soon(self._fly, inode, generation, flight, workers)
+                else:
+                    await self._fly(inode, generation, flight, workers)  # the usual one needs no task of its own
+            self._waiting.unpark()
+            while len(under_way) >= PREFETCH_FLIGHTS:
+                fetched += await _landed(under_way.popleft())
+        for flight in under_way:
+            fetched += await _landed(flight)
         return fetched
 
     def has(self, inode: Inode, offset: int, length: int) -> bool:
@@ -230,8 +247,9 @@ class Content:
         pieces = self._pieces(inode, offset, stop, reader)  # held on to: blocks can be evicted while we wait
         gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
         joined, parts_of_long = self._join(inode, gaps)
+        need = Need.RUN if is_sequential and offset else Need.LEAP
         launched = [
-            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader)
+            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader, need)
             for gap in gaps
             for first, last in _not_on((*joined, *parts_of_long), *gap)
         ]
@@ -329,9 +347,12 @@ class Content:
                 return run_first, run_stop
         return first, stop
 
-    def _register(self, inode: Inode, first: int, stop: int, generator: str | None, reader: Treatment) -> Flight:
+    def _register(
+        self, inode: Inode, first: int, stop: int, generator: str | None, reader: Treatment, need: Need
+    ) -> Flight:
         """A flight that others can join; `_fly` has to follow."""
         flight = Flight(first, stop, generator, reader)
+        flight.request = self._window.begin(time.monotonic(), inode.id, flight.length(inode), need)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
@@ -348,9 +369,7 @@ class Content:
 
     async def _bring(self, inode: Inode, flight: Flight, workers: Workers) -> int:
         """Have the flight's data, or its error. Returns the bytes that were asked for."""
-        offset = flight.first * PAGE_BYTES
-        length = max(0, min(flight.stop * PAGE_BYTES, inode.attributes.size) - offset)
-        self.bytes_in_flight += length
+        offset, length = flight.first * PAGE_BYTES, flight.length(inode)
         try:
             flight.data = await workers.run(self._source.read, inode, offset, length)
         except OSError as error:
@@ -359,9 +378,19 @@ class Content:
             log.exception("a fetch failed")
             flight.error = OSError(errno.EIO, os.strerror(errno.EIO))
         finally:
-            self.bytes_in_flight -= length
+            if flight.request is not None:
+                self._window.end(time.monotonic(), flight.request, len(flight.data or b""))
+                self._waiting.unpark()
             flight.done.set()
         return length
+
+    async def _turn(self, size_bytes: int) -> bool:
+        """Wait until the line has room for a piece that was not asked for by a program; whether that took time."""
+        has_waited = False
+        while not self._window.has_room(time.monotonic(), size_bytes):
+            has_waited = True
+            await self._waiting.park()
+        return has_waited
 
     def _arrived(self, inode: Inode, generation: int, flight: Flight, length: int) -> None:
         """A flight is over: keep what it brought, of `length` bytes that were asked for."""
@@ -413,6 +442,15 @@ def _from_blocks(inode: Inode, offset: int, stop: int, find: Callable[[bytes], B
             return None
         parts.append(part)
     return b"".join(parts)  # of one part, which is the usual case, that part
+
+
+async def _landed(flight: Flight) -> int:
+    """The bytes that a flight has brought, when it is over. Raises its OSError."""
+    if not flight.done.is_set():
+        await flight.done.wait()
+    if flight.error is not None:
+        raise flight.error
+    return len(flight.data or b"")
 
 
 def _not_on(flights: Sequence[Flight], first: int, stop: int) -> list[tuple[int, int]]:

@@ -236,6 +236,16 @@ class Metrics:
             registry=registry,
         ).labels()
         self.bytes_in_flight = Gauge("llmfs_fetch_bytes_in_flight", "Bytes being fetched.", registry=registry)
+        self.window_bytes = Gauge(
+            "llmfs_fetch_window_bytes",
+            "Bytes that may be under way ahead of need: more would keep programs waiting and the line no busier.",
+            registry=registry,
+        )
+        self.line_bytes_s = Gauge(
+            "llmfs_source_line_bytes_per_second",
+            "What the line to the source has shown that it brings; 0 where nothing is known yet.",
+            registry=registry,
+        )
         looks = Counter(
             "llmfs_revalidations",
             "Looks at the source for names, attributes and listings whose time was up, by what they found: the same,"

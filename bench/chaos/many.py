@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.chaos.place import Daemon, Result, Task, anonymous_mib, descriptors_of, slow_source
 from llmfs.blocks import BLOCK_BYTES
-from llmfs.content import FLIGHT_LIMIT_BYTES
 from llmfs.machine_profile import DESKTOP
+from llmfs.policy.fetch_window import PIECE_BYTES_MAX
 
 _MIB = 1 << 20
 _NAMES_IN_DIRECTORY = 1000
@@ -138,7 +138,7 @@ def _bound_mib() -> float:
     """
     stores = 2 * 2 * DESKTOP.write_behind_bytes
     hot = DESKTOP.hot_blocks * BLOCK_BYTES
-    ahead = DESKTOP.prefetch_threads * FLIGHT_LIMIT_BYTES
+    ahead = DESKTOP.prefetch_threads * PIECE_BYTES_MAX
     asked = DESKTOP.requests_at_once * 2 * BLOCK_BYTES
     index = _CACHE_BYTES // BLOCK_BYTES * _INDEX_BYTES
     return (stores + hot + ahead + asked + index) * 1.25 / _MIB

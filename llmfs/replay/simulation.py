@@ -11,16 +11,18 @@ what is in vain, is kept beside it block by block, as in the mount.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
-from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS
+from llmfs.content import PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
 from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
+from llmfs.policy.fetch_window import PIECE_BYTES_MAX, FetchWindow, Need
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Drop, Job, Planning
@@ -36,7 +38,7 @@ from predictor.plan import Want
 
 _NAME_OPS = frozenset({Op.LOOKUP, Op.GETATTR, Op.OPEN, Op.READLINK, Op.XATTR})
 CHANGES = frozenset({Op.WRITE, Op.CREATE, Op.UNLINK, Op.RENAME, Op.SETATTR, Op.MKDIR, Op.RMDIR, Op.LINK})
-_FLIGHT_PAGES = FLIGHT_LIMIT_BYTES // PAGE_BYTES
+_FLIGHT_PAGES = PIECE_BYTES_MAX // PAGE_BYTES
 
 _ISSUE, _CALL = range(2)
 
@@ -133,6 +135,8 @@ class Simulation:
         self.planning: Planning[Node] = Planning(lambda: cache.eviction.capacity_bytes, self._dropped)
         self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed, Namesakes())
         self.source = ModelledSource(model, self.call_at)
+        self.window = FetchWindow()
+        self._ahead: dict[Flight, None] = {}  # prefetches of data under way, the oldest first
         cache.run += 1
         self.nodes = cache.tree.take(workload.recording)
         """By the recording's path ids."""
@@ -185,10 +189,12 @@ class Simulation:
         self._sequence += 1
         heapq.heappush(self._events, (time_s, self._sequence, kind, what))
 
-    def _finish(self, arrival: Arrival) -> None:
+    def _finish(self, arrival: Arrival, seconds: float) -> None:
         arrival.is_done = True
         if isinstance(arrival, Flight):
             self._land(arrival)
+        else:
+            self.window.called(seconds)
         for steps in arrival.waiters:
             self._go_on(steps)
 
@@ -396,13 +402,14 @@ class Simulation:
         self, node: Node, first_page: int, stop_page: int, is_sequential: bool, group: int
     ) -> "list[Flight]":
         launched = []
+        need = Need.RUN if is_sequential and first_page else Need.LEAP
         for first, stop in self._missing(node, first_page, stop_page):
             more_first, more_stop = pages_to_fetch(first, stop, node.size, is_sequential)
             for run_first, run_stop in self._missing(node, more_first, more_stop):
                 if run_first <= first < run_stop:
                     first, stop = run_first, max(stop, run_stop)
                     break
-            launched += self._launch(node, first, stop, None, group)
+            launched += self._launch(node, first, stop, None, need, group)
         return launched
 
     def _reader(self, index: int, node: Node) -> _Reader:
@@ -524,13 +531,19 @@ class Simulation:
             if flight.first < stop_page and first_page < flight.stop and flight.generation == node.generation
         ]
 
-    def _launch(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> "list[Flight]":
+    def _launch(
+        self, node: Node, first: int, stop: int, generator: str | None, need: Need, group: int = 0
+    ) -> "list[Flight]":
         flights = []
         for start in range(first, stop, _FLIGHT_PAGES):
-            flight = Flight(node, start, min(stop, start + _FLIGHT_PAGES), generator, group)
+            last = min(stop, start + _FLIGHT_PAGES)
+            size_bytes = max(0, min(last * PAGE_BYTES, node.size) - start * PAGE_BYTES)
+            request = self.window.begin(self.now_s, node.id, size_bytes, need)
+            flight = Flight(node, start, last, generator, request, group)
             node.flights.append(flight)
             flights.append(flight)
-            size_bytes = max(0, min(flight.stop * PAGE_BYTES, node.size) - start * PAGE_BYTES)
+            if need is Need.AHEAD:
+                self._ahead[flight] = None
             self._ask(flight, size_bytes)
         return flights
 
@@ -538,6 +551,8 @@ class Simulation:
         """What arrived goes into the cache, unless the file was changed meanwhile."""
         node = flight.node
         node.flights.remove(flight)
+        self._ahead.pop(flight, None)
+        self.window.end(self.now_s, flight.request, flight.request.size_bytes)
         if flight.generation == node.generation:
             for block, bitmap in pieces(flight.first, flight.stop):
                 self._add(node, block, bitmap, flight)
@@ -666,17 +681,23 @@ class Simulation:
                 yield from self._listing(node, job.generator)
         elif job.want is Want.DATA and not node.is_folder:
             stop = min(job.offset + job.length, node.size) if job.length else node.size
-            parts = [
-                (start, min(last, start + _FLIGHT_PAGES))
-                for first, last in self._missing(node, job.offset // PAGE_BYTES, -(-stop // PAGE_BYTES))
-                for start in range(first, last, _FLIGHT_PAGES)
-            ]
-            for at in range(0, len(parts), PREFETCH_FLIGHTS):
-                flights: list[Flight] = []
-                for part in parts[at : at + PREFETCH_FLIGHTS]:
-                    for first, last in self._missing(node, *part):  # a program may have read on meanwhile
-                        flights += self._launch(node, first, last, job.generator)
-                yield from flights
+            lacking = deque(self._missing(node, job.offset // PAGE_BYTES, -(-stop // PAGE_BYTES)))
+            flights: deque[Flight] = deque()
+            while lacking:
+                first, last = lacking.popleft()
+                piece_stop = min(last, first + self.window.piece_bytes(self.now_s) // PAGE_BYTES)
+                if piece_stop < last:
+                    lacking.appendleft((piece_stop, last))
+                while not self.window.has_room(self.now_s, (piece_stop - first) * PAGE_BYTES):
+                    yield next(iter(self._ahead))
+                for part in self._missing(node, first, piece_stop):  # a program may have read on meanwhile
+                    flights.extend(self._launch(node, *part, job.generator, Need.AHEAD))
+                while len(flights) >= PREFETCH_FLIGHTS:
+                    if not (flight := flights.popleft()).is_done:
+                        yield flight
+            for flight in flights:
+                if not flight.is_done:
+                    yield flight
 
     def _dropped(self, why: Drop, count: int) -> None:
         self.outcome.dropped += count

@@ -46,7 +46,7 @@ class Request:
     arrival: Arrival
     size_bytes: int
     side: int
-    on_done: Callable[[Arrival], None]
+    on_done: Callable[[Arrival, float], None]
     asked_s: float = 0.0
 
 
@@ -109,8 +109,9 @@ class ModelledSource:
         self.transfers = Transfers()
         self.answered_s = [0.0, 0.0]  # how long these took, all together
 
-    def ask(self, now_s: float, arrival: Arrival, size_bytes: int, on_done: Callable[[Arrival], None]) -> None:
-        """A request for `size_bytes` (0: names and attributes) at `now_s`; `on_done(arrival)` when it is answered."""
+    def ask(self, now_s: float, arrival: Arrival, size_bytes: int, on_done: Callable[[Arrival, float], None]) -> None:
+        """A request for `size_bytes` (0: names and attributes) at `now_s`; `on_done(arrival, seconds it took)` when it
+        is answered."""
         side = 0 if arrival.generator is None else 1
         self.requests[side] += 1
         self.bytes[side] += size_bytes
@@ -169,4 +170,4 @@ class ModelledSource:
         for side, queue in enumerate(self._queues):
             while queue and self._has_place(side):
                 self._begin(now_s, queue.popleft())
-        request.on_done(request.arrival)
+        request.on_done(request.arrival, now_s - request.asked_s)

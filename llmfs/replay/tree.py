@@ -2,6 +2,7 @@
 
 from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
+from llmfs.policy.fetch_window import Request
 from llmfs.policy.scanning import Scan
 from llmfs.replay.source import Arrival
 from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
@@ -91,10 +92,13 @@ class Node:
 class Flight(Arrival):
     """Pages [first, stop) of a file under way, of the file as it was in `generation`."""
 
-    __slots__ = ("first", "generation", "group", "node", "stop", "was_joined")
+    __slots__ = ("first", "generation", "group", "node", "request", "stop", "was_joined")
 
-    def __init__(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> None:
+    def __init__(
+        self, node: Node, first: int, stop: int, generator: str | None, request: Request, group: int = 0
+    ) -> None:
         super().__init__(generator)
+        self.request = request
         self.group = group  # of the programs that wait for it
         self.node = node
         self.generation = node.generation

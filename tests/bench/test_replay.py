@@ -181,7 +181,7 @@ def test_programs_go_before_prefetches_in_the_queue() -> None:
     done: list[str] = []
     source = ModelledSource(Model(1.0, concurrency=1), lambda at, call: calls.append((at, call)))
     for name in (None, "ahead", None):
-        source.ask(0.0, Arrival(name), 0, lambda arrival: done.append(arrival.generator or "program"))
+        source.ask(0.0, Arrival(name), 0, lambda arrival, _: done.append(arrival.generator or "program"))
     while calls:
         calls.pop(0)[1]()  # type: ignore[operator]
     assert done == ["program", "program", "ahead"]

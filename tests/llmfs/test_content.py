@@ -11,14 +11,16 @@ import trio.testing
 
 from llmfs.attributes import Attributes
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
-from llmfs.content import FLIGHT_LIMIT_BYTES, PREFETCH_FLIGHTS, Content
+from llmfs.content import PREFETCH_FLIGHTS, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
+from llmfs.policy.fetch_window import START_BYTES, FetchWindow
 from llmfs.policy.rules import ORDINARY, Treatment
 from predictor.events import Tier
 
 SIZE = 3 * BLOCK_BYTES + 5000
-FIRST_ROUND_BYTES = PREFETCH_FLIGHTS * FLIGHT_LIMIT_BYTES
+PIECE_BYTES = FetchWindow().piece_bytes(0.0)
+FIRST_ROUND_BYTES = min(PREFETCH_FLIGHTS * PIECE_BYTES, START_BYTES)
 
 
 class Blocks:
@@ -375,10 +377,10 @@ def test_read_over_a_file_that_shrank_never_shifts_what_the_cache_has_further_on
 
 def test_long_prefetch_is_cut_into_pieces() -> None:
     async def test(world: World) -> None:
-        assert await world.prefetch(0, 0) == 3 * FLIGHT_LIMIT_BYTES + 1
-        assert max(length for _, length in world.source.reads) == FLIGHT_LIMIT_BYTES
+        assert await world.prefetch(0, 0) == 3 * PIECE_BYTES + 1
+        assert max(length for _, length in world.source.reads) == PIECE_BYTES
 
-    in_world(test, bytes(3 * FLIGHT_LIMIT_BYTES + 1))
+    in_world(test, bytes(3 * PIECE_BYTES + 1))
 
 
 def test_long_prefetch_leaves_out_what_a_program_has_read_meanwhile() -> None:
@@ -389,11 +391,11 @@ def test_long_prefetch_leaves_out_what_a_program_has_read_meanwhile() -> None:
             await trio.testing.wait_all_tasks_blocked()
             world.source.gate = trio.Event()
             world.source.gate.set()
-            await world.read(FIRST_ROUND_BYTES, 2 * FLIGHT_LIMIT_BYTES)
+            await world.read(FIRST_ROUND_BYTES, 2 * PIECE_BYTES)
             gate.set()
-        assert sum(length for _, length in world.source.reads) == FIRST_ROUND_BYTES + 3 * FLIGHT_LIMIT_BYTES
+        assert sum(length for _, length in world.source.reads) == FIRST_ROUND_BYTES + 3 * PIECE_BYTES
 
-    in_world(test, bytes(FIRST_ROUND_BYTES + 3 * FLIGHT_LIMIT_BYTES))
+    in_world(test, bytes(FIRST_ROUND_BYTES + 3 * PIECE_BYTES))
 
 
 def test_bug_in_a_fetch_is_an_error_of_the_read_and_no_end_of_the_mount() -> None:

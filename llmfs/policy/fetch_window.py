@@ -1,0 +1,181 @@
+"""How much may be on its way ahead of need, so that what a program asks for does not queue behind it.
+
+A line to a source, be it a network's or a disk's, brings so many bytes a second whoever they are for. What is fetched
+ahead fills it without anybody waiting for it, and then a read of 4 KiB waits for all the megabytes that were asked for
+before it: beside a sequential reader over 25 MB/s it took 60 ms in place of 8 (measured). More than keeps the line busy
+is not faster either.
+
+So the bytes under way have a window, as in congestion control that watches the delay and not the losses: the rate that
+the line has shown, times what a call takes while no data is under way and what others may be made to wait (BBR,
+Cardwell et al., ACM Queue 2016; LEDBAT, RFC 6817). While the rate is bounded by the window and not by the line, that
+makes the window larger than it was, so it finds the line's rate in a few steps.
+
+Pure: the time comes in with each call. Programs' own requests are counted and never held back. What is asked for twice,
+because the source's client has it come once, counts once.
+"""
+
+from collections import OrderedDict, deque
+from enum import Enum
+
+DELAY_S = 0.010
+"""What a program's read may have to wait for what was fetched ahead; where a request takes longer than that, as long as
+it does."""
+
+CALM_DELAY_S = 0.050
+"""The same while programs read on where they were, or in files that something is fetched of ahead: that is for them. It
+makes up for delays of our own, too."""
+
+HURRY_S = 0.1
+"""For so long after a read of another kind the next one is expected."""
+
+STUCK_S = 5.0
+"""A request that takes longer waits for something else than the line, and keeps nothing else from it."""
+
+FILES = 64
+"""Of which something was fetched ahead of late."""
+
+START_BYTES = 2 << 20
+"""The window before anything is known."""
+
+LEAST_BYTES = 256 << 10
+"""The kernel's own readahead has as much under way."""
+
+PIECE_BYTES_MAX = 1 << 20
+PIECE_BYTES_MIN = 128 << 10
+PIECES = 4
+"""In a window: the sooner the line is given to somebody else, the smaller they are."""
+
+SLICE_S = 0.05
+SLICES = 10
+"""The rate is the best of so many slices of time, in all of which something was under way."""
+
+CALLS = 16
+"""Latencies of which the upper quartile counts."""
+
+CLIENT_S = 150e-6
+"""What the source's client answers from memory takes less and says nothing."""
+
+
+class Need(Enum):
+    """What bytes are asked for."""
+
+    AHEAD = 1  # nobody waits for them yet
+    RUN = 2  # a program reads on where it was
+    LEAP = 3  # a program reads somewhere else
+
+
+class Request:
+    """Bytes that were asked for."""
+
+    __slots__ = ("began_s", "need", "size_bytes")
+
+    def __init__(self, began_s: float, size_bytes: int, need: Need) -> None:
+        self.began_s = began_s
+        self.size_bytes = size_bytes
+        self.need = need
+
+
+class FetchWindow:
+    """What is under way, and the window for what is fetched ahead."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        """Under way, for whomever."""
+        self._ahead_bytes = 0
+        self._under_way: dict[Request, None] = {}  # the longest first
+        self._files: OrderedDict[int, None] = OrderedDict()  # of which something was fetched ahead, the latest last
+        self._leaps = 0  # in other files, under way
+        self._leapt_s = float("-inf")  # when the latest of them ended
+        self._latencies: deque[float] = deque(maxlen=CALLS)
+        self._rates: deque[float] = deque(maxlen=SLICES)
+        self._slice_s = 0.0
+        self._slice_bytes = 0
+        self._came_bytes = 0
+        self._was_full = False
+
+    @property
+    def bytes_s(self) -> float:
+        """The rate that the line has shown; 0 where nothing is known."""
+        return max(self._rates, default=0.0)
+
+    @property
+    def latency_s(self) -> float:
+        """What a call takes while no data is under way; 0 where it is not known."""
+        known = sorted(self._latencies)
+        return known[len(known) * 3 // 4] if known else 0.0
+
+    def window_bytes(self, now_s: float) -> int:
+        """How much may be under way, that which is fetched ahead among it."""
+        if not self._rates:
+            return START_BYTES
+        latency_s = self.latency_s
+        delay_s = max(DELAY_S if self._leaps or now_s - self._leapt_s < HURRY_S else CALM_DELAY_S, latency_s)
+        return max(LEAST_BYTES, int(self.bytes_s * (latency_s + delay_s)))
+
+    def piece_bytes(self, now_s: float) -> int:
+        """How much to ask for at once, in whole minimal pieces."""
+        whole = self.window_bytes(now_s) // PIECES // PIECE_BYTES_MIN * PIECE_BYTES_MIN
+        return min(max(whole, PIECE_BYTES_MIN), PIECE_BYTES_MAX)
+
+    def has_room(self, now_s: float, size_bytes: int) -> bool:
+        """Whether so much may be asked for ahead of need. One piece may always."""
+        while self._ahead_bytes and self.bytes + size_bytes > self.window_bytes(now_s):
+            oldest = next(iter(self._under_way))
+            if now_s - oldest.began_s < STUCK_S:
+                self._was_full = True
+                return False
+            self._leave(now_s, oldest)
+        return True
+
+    def begin(self, now_s: float, file: int, size_bytes: int, need: Need) -> Request:
+        """So much is asked for, of a file."""
+        if not self.bytes:
+            self._begin_slice(now_s)
+        if need is Need.LEAP and file in self._files:
+            need = Need.RUN
+        request = Request(now_s, size_bytes, need)
+        self._under_way[request] = None
+        self.bytes += size_bytes
+        if need is Need.AHEAD:
+            self._ahead_bytes += size_bytes
+            self._files[file] = None
+            self._files.move_to_end(file)
+            if len(self._files) > FILES:
+                self._files.popitem(last=False)
+        elif need is Need.LEAP:
+            self._leaps += 1
+        return request
+
+    def end(self, now_s: float, request: Request, came_bytes: int) -> None:
+        """A request is over; `came_bytes` is 0 where it failed."""
+        if request in self._under_way:
+            self._leave(now_s, request)
+        self._came_bytes += came_bytes
+        if (seconds := now_s - self._slice_s) >= SLICE_S:
+            rate = self._came_bytes / seconds
+            # By Little's law there was a queue if more was under way. Without one the rate says what the line does at
+            # least, and is what was asked for.
+            has_queued = min(self._slice_bytes, self.bytes) >= rate * (self.latency_s + DELAY_S)
+            if self._was_full or has_queued or rate > self.bytes_s:
+                self._rates.append(rate)
+            self._begin_slice(now_s)
+
+    def called(self, seconds: float) -> None:
+        """A call for no data, of a name or attributes, took so long. From any thread."""
+        if not self.bytes and seconds >= CLIENT_S:
+            self._latencies.append(seconds)
+
+    def _leave(self, now_s: float, request: Request) -> None:
+        del self._under_way[request]
+        self.bytes -= request.size_bytes
+        if request.need is Need.AHEAD:
+            self._ahead_bytes -= request.size_bytes
+        elif request.need is Need.LEAP:
+            self._leaps -= 1
+            self._leapt_s = now_s
+
+    def _begin_slice(self, now_s: float) -> None:
+        self._slice_s = now_s
+        self._slice_bytes = self.bytes
+        self._came_bytes = 0
+        self._was_full = False
