@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from bench.arguments import count
 from bench.matrix.sources import SOURCES, Source
 from bench.mounted import Llmfs, LlmfsFailedError, drop_pages
 from bench.report import Progress
@@ -184,15 +185,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     names = [source.name for source in SOURCES]
     parser.add_argument("checkout", type=Path, nargs="*", help="other versions of llmfs")
-    parser.add_argument("--rounds", type=_count, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--rounds", type=count, default=3, help="how often each is measured (default 3)")
     parser.add_argument("--sources", nargs="+", choices=names, default=names, help="these slow directories")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 if __name__ == "__main__":

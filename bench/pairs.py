@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import environment
+from bench.arguments import count
 from bench.environment import EnvironmentFailedError
 from bench.mounted import Llmfs, LlmfsFailedError, drop_pages, llmfs
 from bench.report import Progress
@@ -186,15 +187,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench.pairs", description=about, epilog=more, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("checkout", type=Path, help="a directory with another version of llmfs")
-    parser.add_argument("--rounds", type=_count, default=3, help="how often each is measured (default 3)")
+    parser.add_argument("--rounds", type=count, default=3, help="how often each is measured (default 3)")
     parser.add_argument("--program", action="store_true", help="the demo's program too: minutes a round")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 if __name__ == "__main__":
