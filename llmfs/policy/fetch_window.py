@@ -2,11 +2,11 @@
 
 A line to a source, be it a network's or a disk's, brings so many bytes a second whoever they are for. What is fetched
 ahead fills it without anybody waiting for it, and then a read of 4 KiB waits for all the megabytes that were asked for
-before it: beside a sequential reader over 25 MB/s it took 60 ms in place of 8 (measured). More than keeps the line busy
+before it: beside a sequential reader over 25 MB/s it took 56 ms in place of 8 (measured). More than keeps the line busy
 is not faster either.
 
 So the bytes under way have a window, as in congestion control that watches the delay and not the losses: the rate that
-the line has shown, times what a call takes while no data is under way and what others may be made to wait (BBR,
+the line has shown, times what a call takes while nothing is under way and what others may be made to wait (BBR,
 Cardwell et al., ACM Queue 2016; LEDBAT, RFC 6817). While the rate is bounded by the window and not by the line, that
 makes the window larger than it was, so it finds the line's rate in a few steps.
 
@@ -17,7 +17,7 @@ because the source's client has it come once, counts once.
 from collections import OrderedDict, deque
 from enum import Enum
 
-DELAY_S = 0.010
+DELAY_S = 0.005
 """What a program's read may have to wait for what was fetched ahead; where a request takes longer than that, as long as
 it does."""
 
@@ -50,7 +50,7 @@ SLICES = 10
 """The rate is the best of so many slices of time, in all of which something was under way."""
 
 CALLS = 16
-"""Latencies of which the upper quartile counts."""
+"""Latencies of which the median counts: some calls are answered from memory, others while the machine is busy."""
 
 CLIENT_S = 150e-6
 """What the source's client answers from memory takes less and says nothing."""
@@ -67,10 +67,11 @@ class Need(Enum):
 class Request:
     """Bytes that were asked for."""
 
-    __slots__ = ("began_s", "need", "size_bytes")
+    __slots__ = ("began_s", "is_alone", "need", "size_bytes")
 
-    def __init__(self, began_s: float, size_bytes: int, need: Need) -> None:
+    def __init__(self, began_s: float, size_bytes: int, need: Need, is_alone: bool) -> None:
         self.began_s = began_s
+        self.is_alone = is_alone
         self.size_bytes = size_bytes
         self.need = need
 
@@ -86,7 +87,8 @@ class FetchWindow:
         self._files: OrderedDict[int, None] = OrderedDict()  # of which something was fetched ahead, the latest last
         self._leaps = 0  # in other files, under way
         self._leapt_s = float("-inf")  # when the latest of them ended
-        self._latencies: deque[float] = deque(maxlen=CALLS)
+        self._reads: deque[tuple[float, int]] = deque(maxlen=CALLS)  # seconds and bytes
+        self._looks: deque[float] = deque(maxlen=CALLS)  # of names, which may be in memory where data is not
         self._rates: deque[float] = deque(maxlen=SLICES)
         self._slice_s = 0.0
         self._slice_bytes = 0
@@ -100,9 +102,11 @@ class FetchWindow:
 
     @property
     def latency_s(self) -> float:
-        """What a call takes while no data is under way; 0 where it is not known."""
-        known = sorted(self._latencies)
-        return known[len(known) * 3 // 4] if known else 0.0
+        """What a call takes, but for the transfer, while nothing else is under way; 0 where it is not known."""
+        bytes_s = self.bytes_s
+        reads = [seconds - (size_bytes / bytes_s if bytes_s else 0.0) for seconds, size_bytes in self._reads]
+        known = sorted(reads or self._looks)
+        return max(0.0, known[len(known) // 2]) if known else 0.0
 
     def window_bytes(self, now_s: float) -> int:
         """How much may be under way, that which is fetched ahead among it."""
@@ -133,7 +137,7 @@ class FetchWindow:
             self._begin_slice(now_s)
         if need is Need.LEAP and file in self._files:
             need = Need.RUN
-        request = Request(now_s, size_bytes, need)
+        request = Request(now_s, size_bytes, need, not self.bytes)
         self._under_way[request] = None
         self.bytes += size_bytes
         if need is Need.AHEAD:
@@ -150,6 +154,9 @@ class FetchWindow:
         """A request is over; `came_bytes` is 0 where it failed."""
         if request in self._under_way:
             self._leave(now_s, request)
+        took_s = now_s - request.began_s
+        if request.is_alone and request.need is not Need.RUN and came_bytes and took_s >= CLIENT_S:
+            self._reads.append((took_s, came_bytes))
         self._came_bytes += came_bytes
         if (seconds := now_s - self._slice_s) >= SLICE_S:
             rate = self._came_bytes / seconds
@@ -163,7 +170,7 @@ class FetchWindow:
     def called(self, seconds: float) -> None:
         """A call for no data, of a name or attributes, took so long. From any thread."""
         if not self.bytes and seconds >= CLIENT_S:
-            self._latencies.append(seconds)
+            self._looks.append(seconds)
 
     def _leave(self, now_s: float, request: Request) -> None:
         del self._under_way[request]

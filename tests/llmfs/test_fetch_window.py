@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llmfs.policy.fetch_window import HURRY_S, LEAST_BYTES, START_BYTES, STUCK_S, FetchWindow, Need, Request
+from llmfs.policy.fetch_window import CALLS, HURRY_S, LEAST_BYTES, START_BYTES, STUCK_S, FetchWindow, Need, Request
 
 AHEAD, OTHER = 1, 2
 """Files: one that is fetched ahead, and one that is not."""
@@ -72,6 +72,17 @@ def test_the_line_is_kept_busy(latency_s: float, bytes_s: float) -> None:
     link.came_bytes = 0
     link.run(1)
     assert link.came_bytes > 0.9 * bytes_s
+
+
+def test_a_line_is_kept_busy_whose_names_are_in_memory_and_whose_data_is_not() -> None:
+    link = Link(0.1, 50e6)
+    for _ in range(CALLS):
+        link.window.called(0.0003)
+    link.fetch_ahead()
+    link.run(4)
+    link.came_bytes = 0
+    link.run(1)
+    assert link.came_bytes > 0.9 * 50e6
 
 
 @pytest.mark.parametrize(("latency_s", "bytes_s"), LINES)
