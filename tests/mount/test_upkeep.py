@@ -15,7 +15,7 @@ from typing import Any
 import lmdb
 import pytest
 
-from llmfs.blocks import BLOCK_BYTES, Block, decode, encode
+from llmfs.blocks import BLOCK_BYTES, Block, decode
 from llmfs.control import LINE_BYTES_MAX, SOCKET, address
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
@@ -157,7 +157,7 @@ def _spoil_a_block(directory: Path, size: int) -> None:
                 block = decode(stored)
                 assert block is not None
                 if len(block.data) == size:
-                    transaction.put(key, encode(Block(block.bitmap, bytes([block.data[0] ^ 1]) + block.data[1:])))
+                    transaction.put(key, Block(block.bitmap, bytes([block.data[0] ^ 1]) + block.data[1:]).encode())
                     return
     raise AssertionError("there is no such block")
 
