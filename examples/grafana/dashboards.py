@@ -493,9 +493,14 @@ DETAILS = (
             ),
             Panel(
                 "Bytes on their way",
-                "Being fetched, for programs or ahead of them.",
+                "Being fetched, for programs or ahead of them. What is fetched ahead leaves off at the window: what"
+                " keeps the line busy, by the rate it has shown, what a request takes, and what others may wait.",
                 "bytes",
-                (Query(total("llmfs_fetch_bytes_in_flight"), "in flight"),),
+                (
+                    Query(total("llmfs_fetch_bytes_in_flight"), "in flight"),
+                    Query(total("llmfs_fetch_window_bytes"), "window for what is fetched ahead"),
+                    Query(total("llmfs_source_line_bytes_per_second"), "the line has shown, a second"),
+                ),
             ),
         ),
     ),
