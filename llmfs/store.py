@@ -71,9 +71,11 @@ GATHER_S = 0.05
 """How long a batch is gathered: a transaction costs about 100 us, and `get` sees what is waiting anyway."""
 
 BUSY_GATHER_S = 2.0
-"""The same while programs wait for the source, until `BUSY_PENDING_SHARE` of what may wait does."""
+"""The same while programs wait for the source, until `BUSY_PENDING_SHARE` of what may wait does, or as much as
+`BUSY_MAP_SHARE` of the map: of a small cache little is to wait, for it is what a full map may lose."""
 
 BUSY_PENDING_SHARE = 0.5
+BUSY_MAP_SHARE = 0.125
 
 CLOSE_S = 5.0
 """How long closing writes what waits. Of the rest it is only written down that what is stored is older."""
@@ -360,7 +362,7 @@ class Store:
 
     def _gather(self) -> None:
         """Wait, the lock held, until what waits is to be written."""
-        full_bytes = BUSY_PENDING_SHARE * self._bounds.pending_bytes
+        full_bytes = min(BUSY_PENDING_SHARE * self._bounds.pending_bytes, BUSY_MAP_SHARE * self._limit_bytes)
         stop_s = time.monotonic() + BUSY_GATHER_S
         while not self._is_closing:
             self._wake.wait(GATHER_S)
