@@ -89,9 +89,11 @@ class BlockCache:
 
     def look(self, key: bytes) -> Block | None:
         """As `get`, and nothing is moved, not even in memory."""
+        block = self._hot.get(key)
+        if block is not None or self._is_not_there(key):
+            return block
         try:
-            block = self._hot.get(key)
-            return block or (None if self._is_not_there(key) else self._store.read(TABLE, key, decode))
+            return self._store.read(TABLE, key, decode)
         except ValueError:
             return None
 

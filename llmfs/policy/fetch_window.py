@@ -2,8 +2,8 @@
 
 A line to a source, be it a network's or a disk's, brings so many bytes a second whoever they are for. What is fetched
 ahead fills it without anybody waiting for it, and then a read of 4 KiB waits for all the megabytes that were asked for
-before it: beside a sequential reader over 25 MB/s it took 56 ms in place of 8 (measured). More than keeps the line busy
-is not faster either.
+before it: beside a sequential reader over 25 MB/s it took 56 ms in place of 8 (`bench.contention`). More than keeps the
+line busy is not faster either.
 
 So the bytes under way have a window, as in congestion control that watches the delay and not the losses: the rate that
 the line has shown, times what a call takes while nothing is under way and what others may be made to wait (BBR,

@@ -228,13 +228,16 @@ class Planning(Generic[Place]):
     def was_read(self, inode: Place, place: tuple[Place, bytes] | None, start: int, stop: int, size: int) -> None:
         """A program read bytes [start, stop) of `size` of a file, known by its place too: a wish for no more than that
         is void. Carried out when the cache has room again, it would bring back what was read and has gone since."""
-        for key in ((inode, ()), None if place is None else (place[0], (place[1],))):
-            job = self._data_of.get(key) if key is not None else None
-            if job is not None and start <= job.offset:
-                end = job.offset + job.length if job.length else size
-                if min(end, size) <= stop:
-                    self._no_longer_waits(job)
-                    job.is_void = True
+        jobs = [self._data_of.get((inode, ()))]
+        if place is not None:
+            jobs.append(self._data_of.get((place[0], (place[1],))))
+        for job in jobs:
+            if job is None:
+                continue
+            end = min(job.offset + job.length, size) if job.length else size
+            if start <= job.offset and end <= stop:
+                self._no_longer_waits(job)
+                job.is_void = True
 
     def _no_longer_waits(self, job: Job[Place]) -> None:
         self._waiting.discard(job.key)
