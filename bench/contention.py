@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from bench.arguments import count
+from bench.arguments import count, why_no_version
 from bench.matrix.sources import SOURCES, Source
+from bench.matrix.trees import aged
 from bench.mounted import Llmfs, LlmfsFailedError, drop_pages
 from bench.report import Progress
 from bench.slowdir import BuildError, SlowDir
@@ -37,8 +38,6 @@ OTHER_BYTES = 256 << 20
 PAGE_BYTES, PIECE_BYTES = 4096, 128 << 10
 BETWEEN_S = 0.002
 """What the second program does between two reads."""
-
-_MONTH_S = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs it; returns the exit status."""
     options = _parse(arguments)
     for checkout in options.checkout:
-        if not (checkout / "llmfs" / "__main__.py").is_file():
-            print(f"contention: {checkout} has no llmfs: name a checkout of another version", file=sys.stderr)
+        if (why := why_no_version(checkout)) is not None:
+            print(f"contention: {why}", file=sys.stderr)
             return 2
     progress = Progress()
     progress.warn_if_busy()
@@ -90,12 +89,7 @@ class _Scene:
         self._backing, slow_dir, self._mountpoint = (self._scratch / name for name in ("backing", "slow", "mount"))
         for directory in (self._backing, slow_dir, self._mountpoint):
             directory.mkdir()
-        long_ago_s = time.time() - _MONTH_S
-        for name, size_bytes in (("long", int(LONG_S * self._source.bandwidth_bytes_s)), ("other", OTHER_BYTES)):
-            with open(self._backing / name, "wb") as file:
-                for _ in range(size_bytes >> 20):
-                    file.write(os.urandom(1 << 20))
-            os.utime(self._backing / name, (long_ago_s, long_ago_s))
+        aged(self._make)(self._backing)
         source = self._source
         self._slow = SlowDir(self._backing, slow_dir, source.latency_s, source.bandwidth_bytes_s, has_ctime=False)
         try:
@@ -104,6 +98,12 @@ class _Scene:
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
         return self
+
+    def _make(self, root: Path) -> None:
+        for name, size_bytes in (("long", int(LONG_S * self._source.bandwidth_bytes_s)), ("other", OTHER_BYTES)):
+            with open(root / name, "wb") as file:
+                for _ in range(size_bytes >> 20):
+                    file.write(os.urandom(1 << 20))
 
     def __exit__(self, *error: object) -> None:
         try:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import environment
-from bench.arguments import count
+from bench.arguments import count, why_no_version
 from bench.environment import EnvironmentFailedError
 from bench.mounted import Llmfs, LlmfsFailedError, drop_pages, llmfs
 from bench.report import Progress
@@ -51,8 +51,8 @@ _MONTH_S = 30 * 24 * 3600
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs it; returns the exit status."""
     options = _parse(arguments)
-    if not (options.checkout / "llmfs" / "__main__.py").is_file():
-        print(f"pairs: {options.checkout} has no llmfs: name a checkout of another version", file=sys.stderr)
+    if (why := why_no_version(options.checkout)) is not None:
+        print(f"pairs: {why}", file=sys.stderr)
         return 2
     progress = Progress()
     progress.warn_if_busy()
