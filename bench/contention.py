@@ -129,7 +129,7 @@ class _Scene:
 
 def _compete(root: Path) -> Found:
     context = multiprocessing.get_context("spawn")
-    with context.Pool(2) as pool, context.Manager() as manager:
+    with context.Pool(2, os.setpgrp) as pool, context.Manager() as manager:
         is_over = manager.Event()
         waits = pool.apply_async(_leap, (root / "other", is_over))
         read = pool.apply_async(_read_on, (root / "long", is_over))

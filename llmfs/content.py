@@ -21,7 +21,7 @@ import os
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 import xxhash
@@ -29,7 +29,7 @@ import xxhash
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, data_bytes
 from llmfs.inodes import Inode
-from llmfs.policy.fetch_window import FetchWindow, Need, Request
+from llmfs.policy.line import Line, Need, Request
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.rules import ORDINARY, Treatment
 from llmfs.source import Source
@@ -41,10 +41,28 @@ log = logging.getLogger(__name__)
 PREFETCH_FLIGHTS = 8
 """Pieces of one prefetch that are under way together: the other carriers want threads too."""
 
+HELD_S = 0.25
+"""No program's request waits longer for others' to be over: what it waits for may hang."""
+
 
 def now(call: Callable[..., object], *arguments: object) -> None:
     """What `afterwards` is where no request waits for its answer."""
     call(*arguments)
+
+
+class Held:
+    """A program's request that waits for its turn on the line."""
+
+    __slots__ = ("came", "file", "need", "program", "request", "since_s", "size_bytes")
+
+    def __init__(self, since_s: float, file: int, size_bytes: int, need: Need, program: int) -> None:
+        self.since_s = since_s
+        self.file = file
+        self.size_bytes = size_bytes
+        self.need = need
+        self.program = program
+        self.came = trio.Event()
+        self.request: Request | None = None
 
 
 class Flight:
@@ -58,7 +76,7 @@ class Flight:
         self.reader = reader
         self.generator = generator  # None: a program asked for it
         self.was_joined = False
-        self.request: Request | None = None  # to the line; a part of another flight comes with that
+        self.request: Request | Held | None = None  # to the line; a part of another flight comes with that
         self.done = trio.Event()
         self.data: bytes | None = None  # neither data nor error when done: it was given up
         self.error: OSError | None = None
@@ -80,15 +98,16 @@ class Content:
         on_used: Callable[[Inode, str, bool, int, int, bool], None],
         is_bypassed: Callable[[], bool] = lambda: False,
         afterwards: Callable[..., None] = now,
-        window: FetchWindow | None = None,
+        line: Line | None = None,
+        on_held: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """`on_fetched(inode, generator, offset, bytes)` hears of each piece of a block that was fetched, by whom where
         it was ahead of its use; `on_used(inode, generator, was_late, offset, bytes, is_heard)` of each such block that
         a program used; where that is not heard of, nothing else may be fetched for it.
 
         While `is_bypassed()`, the source is as fast as the cache would be: programs' reads go straight to it.
-        `afterwards(call, *arguments)` makes a call when the request is answered that is being answered. `window`: what
-        may be under way ahead of need.
+        `afterwards(call, *arguments)` makes a call when the request is answered that is being answered. `line`: what
+        may be under way to the source; `on_held(seconds)` hears of programs' requests that waited for their turn on it.
         """
         self._source = source
         self._cache = cache
@@ -100,13 +119,15 @@ class Content:
         self._flights: dict[tuple[int, int], list[Flight]] = {}
         self._changes = 0
         self._salt = os.urandom(8)
-        self._window = window or FetchWindow()
+        self._line = line or Line()
+        self._on_held = on_held
         self._waiting = trio.lowlevel.ParkingLot()  # prefetches, for room on the line
+        self._held: list[Held] = []  # the oldest first
 
     @property
     def bytes_in_flight(self) -> int:
         """On their way from the source."""
-        return self._window.bytes
+        return self._line.bytes
 
     def at_once(self, inode: Inode, offset: int, length: int, reader: Treatment = ORDINARY) -> bytes | None:
         """The bytes of the range that lie within the file if the cache has them all, for a program; else None.
@@ -136,17 +157,33 @@ class Content:
         """The bytes of a range that is not all there `at_once`, and who had them. Raises OSError of the source."""
         stop = min(offset + length, inode.attributes.size)
         if self._is_bypassed():
-            return await self._read_past_cache(inode, offset, stop - offset, workers), Tier.SOURCE
+            known = self._source.read_now(inode, offset, stop - offset, may_open=workers.is_inline)
+            if known is None:
+                return await workers.run(self._source.read, inode, offset, stop - offset), Tier.SOURCE
+            return known, Tier.SOURCE
         return await self._assemble(inode, offset, stop, is_sequential, workers, reader)
 
-    async def read_bypassing(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
+    async def read_bypassing(
+        self, inode: Inode, offset: int, length: int, is_sequential: bool, workers: Workers, reader: Treatment
+    ) -> bytes | bytearray:
         """The bytes of the range, and the cache is left as it was: what it has is served, what it lacks is not kept.
 
         Raises OSError of the source.
         """
         stop = min(offset + length, inode.attributes.size)
-        data = _from_blocks(inode, offset, stop, self._cache.look)
-        return data if data is not None else await self._read_past_cache(inode, offset, stop - offset, workers)
+        known = _from_blocks(inode, offset, stop, self._cache.look) or self._source.read_now(
+            inode, offset, stop - offset, may_open=workers.is_inline
+        )
+        if known is not None:
+            return known
+        parts: list[bytes] = []
+        need = _need(offset, is_sequential)
+        for start, end in self._in_pieces(offset, stop, reader):
+            request = self._ask(inode, end - start, need, reader)
+            parts.append(await self._asked(request, workers, inode, start, end - start))
+            if len(parts[-1]) < end - start:
+                break
+        return b"".join(parts)
 
     async def prefetch(self, inode: Inode, offset: int, length: int, generator: str | None, workers: Workers) -> int:
         """Have the range in the cache. Returns the bytes that had to be fetched. Raises OSError of the source.
@@ -160,10 +197,10 @@ class Content:
         fetched = 0
         while lacking:
             first, last = lacking.popleft()
-            piece_stop = min(last, first + self._window.piece_bytes(time.monotonic()) // PAGE_BYTES)
+            piece_stop = min(last, first + self._line.piece_bytes(time.monotonic()) // PAGE_BYTES)
             if piece_stop < last:
                 lacking.appendleft((piece_stop, last))
-            has_waited = await self._turn((piece_stop - first) * PAGE_BYTES)
+            has_waited = await self._turn((piece_stop - first) * PAGE_BYTES, inode.treatment.program)
             if first * PAGE_BYTES >= inode.attributes.size:
                 break  # it has shrunk meanwhile
             # A program may have read on.
@@ -206,12 +243,6 @@ class Content:
             inode.kernel_generation = fresh  # the kernel's pages saw the same change
         inode.generation = fresh
 
-    async def _read_past_cache(self, inode: Inode, offset: int, length: int, workers: Workers) -> bytes | bytearray:
-        data = self._source.read_now(inode, offset, length, may_open=workers.is_inline)
-        if data is not None:
-            return data
-        return await workers.run(self._source.read, inode, offset, length)
-
     # --- looking in the cache
 
     def _used(self, inode: Inode, generation: int, first: int, last: int, reader: Treatment) -> None:
@@ -247,11 +278,12 @@ class Content:
         pieces = self._pieces(inode, offset, stop, reader)  # held on to: blocks can be evicted while we wait
         gaps = [(start // PAGE_BYTES, -(-end // PAGE_BYTES)) for start, end, piece in pieces if piece is None]
         joined, parts_of_long = self._join(inode, gaps)
-        need = Need.RUN if is_sequential and offset else Need.LEAP
+        need = _need(offset, is_sequential)
         launched = [
-            self._register(inode, *self._widened(inode, first, last, is_sequential), None, reader, need)
+            self._register(inode, *piece, None, reader, need)
             for gap in gaps
-            for first, last in _not_on((*joined, *parts_of_long), *gap)
+            for part in _not_on((*joined, *parts_of_long), *gap)
+            for piece in self._in_pieces(*self._widened(inode, *part, is_sequential), reader, PAGE_BYTES)
         ]
         generation = inode.generation
         for flight in launched[1:]:
@@ -352,7 +384,7 @@ class Content:
     ) -> Flight:
         """A flight that others can join; `_fly` has to follow."""
         flight = Flight(first, stop, generator, reader)
-        flight.request = self._window.begin(time.monotonic(), inode.id, flight.length(inode), need)
+        flight.request = self._ask(inode, flight.length(inode), need, reader)
         self._flights.setdefault((inode.id, inode.generation), []).append(flight)
         return flight
 
@@ -371,23 +403,77 @@ class Content:
         """Have the flight's data, or its error. Returns the bytes that were asked for."""
         offset, length = flight.first * PAGE_BYTES, flight.length(inode)
         try:
-            flight.data = await workers.run(self._source.read, inode, offset, length)
+            flight.data = await self._asked(flight.request, workers, inode, offset, length)
         except OSError as error:
             flight.error = error
         except Exception:
             log.exception("a fetch failed")
             flight.error = OSError(errno.EIO, os.strerror(errno.EIO))
         finally:
-            if flight.request is not None:
-                self._window.end(time.monotonic(), flight.request, len(flight.data or b""))
-                self._waiting.unpark()
             flight.done.set()
         return length
 
-    async def _turn(self, size_bytes: int) -> bool:
-        """Wait until the line has room for a piece that was not asked for by a program; whether that took time."""
+    # --- whose turn it is on the line
+
+    def _in_pieces(self, start: int, stop: int, reader: Treatment, unit_bytes: int = 1) -> Iterator[tuple[int, int]]:
+        """The range, of so many units, in parts of which one is asked for at once for that reader."""
+        piece = self._line.part_piece_bytes(time.monotonic(), reader.program) // unit_bytes
+        while start < stop:
+            yield start, min(start + piece, stop)
+            start += piece
+
+    def _ask(self, inode: Inode, size_bytes: int, need: Need, reader: Treatment) -> Request | Held:
+        """Room on the line, or a place in the queue for it. `_asked` has to follow."""
+        now_s = time.monotonic()
+        if need is Need.AHEAD or self._line.has_turn(now_s, reader.program, size_bytes):
+            is_opening = inode.reader_fd is None
+            return self._line.begin(now_s, inode.id, size_bytes, need, reader.program, is_opening)
+        held = Held(now_s, inode.id, size_bytes, need, reader.program)
+        self._held.append(held)
+        return held
+
+    async def _asked(
+        self, request: Request | Held | None, workers: Workers, inode: Inode, offset: int, length: int
+    ) -> bytes:
+        """The bytes of the range, as the source has them, when it is their turn. Raises its OSError."""
+        data = b""
+        try:
+            if isinstance(request, Held):
+                with trio.move_on_after(HELD_S):
+                    await request.came.wait()
+                self._admit(request)
+            data = await workers.run(self._source.read, inode, offset, length, self._line.is_crowded)
+        finally:
+            if isinstance(request, Held):
+                self._admit(request)
+                request = request.request
+            if request is not None:
+                self._line.end(time.monotonic(), request, len(data))
+                self._hand_on()
+        return data
+
+    def _admit(self, held: Held) -> None:
+        """It is this one's turn, if it was not before."""
+        if held.request is None:
+            now_s = time.monotonic()
+            self._held.remove(held)
+            held.request = self._line.begin(now_s, held.file, held.size_bytes, held.need, held.program)
+            held.came.set()
+            self._on_held(now_s - held.since_s)
+
+    def _hand_on(self) -> None:
+        """Something is over: let others have the line."""
+        self._waiting.unpark(count=len(self._waiting) if self._line.is_crowded else 1)
+        if self._held:
+            now_s = time.monotonic()
+            for held in tuple(self._held):
+                if self._line.has_turn(now_s, held.program, held.size_bytes):
+                    self._admit(held)
+
+    async def _turn(self, size_bytes: int, program: int) -> bool:
+        """Wait until the line has room for a piece that is fetched ahead for a program; whether that took time."""
         has_waited = False
-        while not self._window.has_room(time.monotonic(), size_bytes):
+        while not self._line.has_room(time.monotonic(), size_bytes, program):
             has_waited = True
             await self._waiting.park()
         return has_waited
@@ -429,6 +515,10 @@ class Content:
         flights.remove(flight)
         if not flights:
             del self._flights[inode_id, generation]
+
+
+def _need(offset: int, is_sequential: bool) -> Need:
+    return Need.RUN if is_sequential and offset else Need.LEAP
 
 
 def _from_blocks(inode: Inode, offset: int, stop: int, find: Callable[[bytes], Block | None]) -> bytes | None:

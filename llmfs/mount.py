@@ -48,7 +48,7 @@ from llmfs.patience import Patience
 from llmfs.pinning import Pinning
 from llmfs.pins import Pins
 from llmfs.policy.eviction import Resident
-from llmfs.policy.fetch_window import FetchWindow
+from llmfs.policy.line import Line
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
 from llmfs.policy.rules import Do, Rule, described
@@ -138,7 +138,7 @@ class Mount:
         )
         self.records = records = Records(self._meta_store, lambda: self.speed.is_inline)
         self.speed = SourceSpeed()
-        self._window = FetchWindow()
+        self._line = Line()
         try:
             self.source = Source(
                 config.source,
@@ -187,7 +187,7 @@ class Mount:
         self.recorder = Recorder(
             self._take_batch, self._process_seen, profile.paths_in_use, lambda: self.source.is_quiet
         )
-        is_steered = config.control is not Control.OFF and config.predictor is not Predictor.OFF
+        is_steered = config.control is not Control.OFF
         self.treatments = Treatments(config.policies, self.recorder.process_of, tells_programs=is_steered)
         self.blocks.share_out(self.treatments.rules.shares)
         self.metadata = Metadata(
@@ -249,7 +249,7 @@ class Mount:
                 self._data_used,
                 lambda: self.speed.is_fast,
                 afterwards,
-                self._window,
+                self._line,
             )
             self.prefetcher = Prefetcher(
                 self.metadata,
@@ -510,8 +510,8 @@ class Mount:
         metrics.open_files.set_function(lambda: self.operations.open_handles)
         metrics.demand_busy.set_function(lambda: self.demand.busy)
         metrics.bytes_in_flight.set_function(lambda: self.content.bytes_in_flight)
-        metrics.window_bytes.set_function(lambda: self._window.window_bytes(time.monotonic()))
-        metrics.line_bytes_s.set_function(lambda: self._window.bytes_s)
+        metrics.window_bytes.set_function(lambda: self._line.window_bytes(time.monotonic()))
+        metrics.line_bytes_s.set_function(lambda: self._line.bytes_s)
         if self._config.metrics_port is None and not self._config.web:
             return None
         assert self._token is not None
@@ -660,7 +660,7 @@ class Mount:
         self.metrics.observe_source(operation, seconds, error, size_bytes)
         self.speed.observe(operation, seconds)
         if operation in ("lookup", "getattr"):
-            self._window.called(seconds)
+            self._line.called(seconds)
 
     def _changed(self, inode: Inode) -> None:
         """Somebody else changed the file: whatever was cached of it is of the past."""

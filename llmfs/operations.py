@@ -503,7 +503,8 @@ class Operations(pyfuse3.Operations):
         is_sequential = self._rules.read(handle, off, size, treatment.is_prefetched)
         data: bytes | bytearray
         if treatment.is_bypassing:
-            data, tier = await self._content.read_bypassing(node, off, size, self._demand), Tier.NONE
+            reading = self._content.read_bypassing(node, off, size, is_sequential, self._demand, treatment)
+            data, tier = await reading, Tier.NONE
         else:
             data, tier = await self._content.complete(node, off, size, is_sequential, self._demand, treatment)
         self._tier = tier

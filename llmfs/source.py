@@ -328,12 +328,19 @@ class Source:
 
     # --- data
 
-    def read(self, inode: Inode, offset: int, length: int) -> bytes:
-        """At most `length` bytes; fewer at the end of the file. Where it has to be opened first, that is a call too."""
+    def read(self, inode: Inode, offset: int, length: int, is_exact: bool = False) -> bytes:
+        """At most `length` bytes; fewer at the end of the file. Where it has to be opened first, that is a call too.
+
+        `is_exact`: the source's client is not to read ahead of it, nor of what is read of the file later, for as long
+        as it is open.
+        """
         if inode.reader_fd is None:
             with self._timed("open"):
                 self.descriptors.unpin_reader(inode, self.descriptors.open_reader(inode))
         with self.descriptors.reader(inode) as fd, self._timed("read", length):
+            if is_exact:
+                with contextlib.suppress(OSError):
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
             if length <= self._window_bytes:
                 return _pread(fd, offset, length)
             with self._announced(fd, offset, length):

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.chaos.place import Daemon, Result, Task, anonymous_mib, descriptors_of, slow_source
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.machine_profile import DESKTOP
-from llmfs.policy.fetch_window import PIECE_BYTES_MAX
+from llmfs.policy.line import PIECE_BYTES_MAX
 
 _MIB = 1 << 20
 _NAMES_IN_DIRECTORY = 1000

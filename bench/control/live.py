@@ -82,7 +82,7 @@ def _run(place: Path, backing: Path, control: str, options: argparse.Namespace) 
     source = SlowDir(backing, slow, options.latency_ms / 1e3, options.bandwidth_mb * 1e6)
     with source, Llmfs(slow, mountpoint, place / "cache", "--cache-size", CACHE, "--control", control) as mounted:
         mounted.settle()
-        with multiprocessing.get_context("spawn").Pool(2) as pool:
+        with multiprocessing.get_context("spawn").Pool(2, os.setpgrp) as pool:
             loader = pool.apply_async(load, (mountpoint,))
             database = pool.apply_async(query, (mountpoint,))
             waits = {"loader, s": loader.get(), "database, s": database.get()}

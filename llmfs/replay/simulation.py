@@ -22,7 +22,7 @@ from llmfs.content import PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
 from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
-from llmfs.policy.fetch_window import PIECE_BYTES_MAX, FetchWindow, Need
+from llmfs.policy.line import PIECE_BYTES_MAX, Line, Need
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Drop, Job, Planning
@@ -124,7 +124,10 @@ class _Reader:
 class Simulation:
     """Runs a workload. One object a run."""
 
-    def __init__(self, workload: Workload, cache: Cache, planner: Planner, model: Model) -> None:
+    def __init__(
+        self, workload: Workload, cache: Cache, planner: Planner, model: Model, tells_programs: bool = True
+    ) -> None:
+        """`tells_programs`: apart, so that each has its part of a crowded line."""
         self.workload = workload
         self.cache = cache
         self.planner = planner
@@ -135,8 +138,10 @@ class Simulation:
         self.planning: Planning[Node] = Planning(lambda: cache.eviction.capacity_bytes, self._dropped)
         self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed, Namesakes())
         self.source = ModelledSource(model, self.call_at)
-        self.window = FetchWindow()
-        self._ahead: dict[Flight, None] = {}  # prefetches of data under way, the oldest first
+        self.line = Line()
+        self._tells_programs = tells_programs
+        self._under_way: dict[Flight, None] = {}  # the oldest first
+        self._held: list[tuple[Flight, int, Need]] = []  # wait for their turn on the line, with their bytes
         cache.run += 1
         self.nodes = cache.tree.take(workload.recording)
         """By the recording's path ids."""
@@ -194,7 +199,7 @@ class Simulation:
         if isinstance(arrival, Flight):
             self._land(arrival)
         else:
-            self.window.called(seconds)
+            self.line.called(seconds)
         for steps in arrival.waiters:
             self._go_on(steps)
 
@@ -535,24 +540,39 @@ class Simulation:
         self, node: Node, first: int, stop: int, generator: str | None, need: Need, group: int = 0
     ) -> "list[Flight]":
         flights = []
-        for start in range(first, stop, _FLIGHT_PAGES):
-            last = min(stop, start + _FLIGHT_PAGES)
+        at_once = _FLIGHT_PAGES
+        if need is not Need.AHEAD:
+            node.program = group if self._tells_programs else 0
+            at_once = min(at_once, self.line.part_piece_bytes(self.now_s, node.program) // PAGE_BYTES)
+        for start in range(first, stop, at_once):
+            last = min(stop, start + at_once)
             size_bytes = max(0, min(last * PAGE_BYTES, node.size) - start * PAGE_BYTES)
-            request = self.window.begin(self.now_s, node.id, size_bytes, need)
-            flight = Flight(node, start, last, generator, request, group)
+            flight = Flight(node, start, last, generator, group)
             node.flights.append(flight)
             flights.append(flight)
-            if need is Need.AHEAD:
-                self._ahead[flight] = None
-            self._ask(flight, size_bytes)
+            if need is Need.AHEAD or self.line.has_turn(self.now_s, node.program, size_bytes):
+                self._admit(flight, size_bytes, need)
+            else:
+                self._held.append((flight, size_bytes, need))
         return flights
+
+    def _admit(self, flight: Flight, size_bytes: int, need: Need) -> None:
+        """It is this one's turn on the line."""
+        flight.request = self.line.begin(self.now_s, flight.node.id, size_bytes, need, flight.node.program)
+        self._under_way[flight] = None
+        self._ask(flight, size_bytes)
 
     def _land(self, flight: Flight) -> None:
         """What arrived goes into the cache, unless the file was changed meanwhile."""
         node = flight.node
         node.flights.remove(flight)
-        self._ahead.pop(flight, None)
-        self.window.end(self.now_s, flight.request, flight.request.size_bytes)
+        del self._under_way[flight]
+        assert flight.request is not None
+        self.line.end(self.now_s, flight.request, flight.request.size_bytes)
+        for held in tuple(self._held):
+            if self.line.has_turn(self.now_s, held[0].node.program, held[1]):
+                self._held.remove(held)
+                self._admit(*held)
         if flight.generation == node.generation:
             for block, bitmap in pieces(flight.first, flight.stop):
                 self._add(node, block, bitmap, flight)
@@ -685,11 +705,11 @@ class Simulation:
             flights: deque[Flight] = deque()
             while lacking:
                 first, last = lacking.popleft()
-                piece_stop = min(last, first + self.window.piece_bytes(self.now_s) // PAGE_BYTES)
+                piece_stop = min(last, first + self.line.piece_bytes(self.now_s) // PAGE_BYTES)
                 if piece_stop < last:
                     lacking.appendleft((piece_stop, last))
-                while not self.window.has_room(self.now_s, (piece_stop - first) * PAGE_BYTES):
-                    yield next(iter(self._ahead))
+                while not self.line.has_room(self.now_s, (piece_stop - first) * PAGE_BYTES, node.program):
+                    yield next(iter(self._under_way))
                 for part in self._missing(node, first, piece_stop):  # a program may have read on meanwhile
                     flights.extend(self._launch(node, *part, job.generator, Need.AHEAD))
                 while len(flights) >= PREFETCH_FLIGHTS:

@@ -113,12 +113,15 @@ def reading_of(simulation: Simulation) -> Reading:
 
 
 def steer(scenario: Scenario, steering: Steering, is_divided: bool = False) -> Steered:
-    """One run, from an empty cache and the shipped experience. `is_divided`: programs may get shares of the cache."""
+    """One run, from an empty cache and the shipped experience.
+
+    `is_divided`: programs may get shares of the cache, and have parts of a crowded line.
+    """
     engine = Engine(Limits(ahead_bytes=int(UNUSED_SHARE_PROVEN * scenario.cache_bytes)))
     experience.give(engine)
     eviction = Eviction(scenario.cache_bytes)
     planner = SteeredPlanner(engine, steering, eviction if is_divided else None)
-    simulation = Simulation(scenario.workload, Cache.empty(eviction), planner, scenario.model)
+    simulation = Simulation(scenario.workload, Cache.empty(eviction), planner, scenario.model, is_divided)
     outcome = simulation.run()
     planner.settle()
     spent = Spent(outcome.total_stall_s, outcome.bytes_unused, outcome.names_ahead + outcome.blocks_ahead)

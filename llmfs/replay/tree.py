@@ -2,7 +2,7 @@
 
 from llmfs.blocks import BLOCK_PAGES, block_key
 from llmfs.inodes import ListedName, Listing
-from llmfs.policy.fetch_window import Request
+from llmfs.policy.line import Request
 from llmfs.policy.scanning import Scan
 from llmfs.replay.source import Arrival
 from predictor.events import FLAG_WRITE, ROOT, Op, PathTable
@@ -37,6 +37,7 @@ class Node:
         "name",
         "name_ahead",
         "parent",
+        "program",
         "scan",
         "size",
         "touched_in_run",
@@ -66,6 +67,7 @@ class Node:
         self.scan: Scan | None = None
         self.misses = 0
         self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
+        self.program = 0  # that read it last
         self.touched_in_run = 0  # the number of the last run that used it; 0: none
 
     @property
@@ -94,11 +96,9 @@ class Flight(Arrival):
 
     __slots__ = ("first", "generation", "group", "node", "request", "stop", "was_joined")
 
-    def __init__(
-        self, node: Node, first: int, stop: int, generator: str | None, request: Request, group: int = 0
-    ) -> None:
+    def __init__(self, node: Node, first: int, stop: int, generator: str | None, group: int = 0) -> None:
         super().__init__(generator)
-        self.request = request
+        self.request: Request | None = None  # to the line, when it is its turn
         self.group = group  # of the programs that wait for it
         self.node = node
         self.generation = node.generation

@@ -2,7 +2,9 @@
 
 import errno
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,15 +13,15 @@ import trio.testing
 
 from llmfs.attributes import Attributes
 from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
-from llmfs.content import PREFETCH_FLIGHTS, Content
+from llmfs.content import HELD_S, PREFETCH_FLIGHTS, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
-from llmfs.policy.fetch_window import START_BYTES, FetchWindow
+from llmfs.policy.line import PART_BYTES_MIN, START_BYTES, Line, Need
 from llmfs.policy.rules import ORDINARY, Treatment
 from predictor.events import Tier
 
 SIZE = 3 * BLOCK_BYTES + 5000
-PIECE_BYTES = FetchWindow().piece_bytes(0.0)
+PIECE_BYTES = Line().piece_bytes(0.0)
 FIRST_ROUND_BYTES = min(PREFETCH_FLIGHTS * PIECE_BYTES, START_BYTES)
 
 
@@ -59,11 +61,13 @@ class FakeSource:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.reads: list[tuple[int, int]] = []
+        self.exact_reads = 0
         self.failures = 0
         self.gate = trio.Event()
         self.gate.set()
 
-    def read(self, inode: Inode, offset: int, length: int) -> bytes:
+    def read(self, inode: Inode, offset: int, length: int, is_exact: bool = False) -> bytes:
+        self.exact_reads += is_exact
         if self.failures:
             self.failures -= 1
             raise OSError(errno.EIO, "broken")
@@ -97,12 +101,16 @@ class World:
         self.fetched: list[tuple[str, int]] = []
         self.used: list[tuple[str, bool, int]] = []
         self.heard: list[bool] = []
+        self.line = Line()
+        self.held_s: list[float] = []
         self.content = Content(
             self.source,  # type: ignore[arg-type]
             Blocks(),  # type: ignore[arg-type]
             nursery,
             lambda inode, generator, offset, size: generator and self.fetched.append((generator, size)),
             self._on_used,
+            line=self.line,
+            on_held=self.held_s.append,
         )
         self.inode = Inode(7, None, attributes(len(data)))
         self.inode.generation = 99
@@ -409,3 +417,62 @@ def test_bug_in_a_fetch_is_an_error_of_the_read_and_no_end_of_the_mount() -> Non
         assert caught.value.errno == errno.EIO
 
     in_world(test)
+
+
+READER, OTHER = Treatment(program=1), Treatment(program=2)
+
+
+def test_beside_another_program_a_long_read_asks_for_its_part_of_the_line_and_waits_its_turn() -> None:
+    async def test(world: World) -> None:
+        world.source.gate = gate = trio.Event()
+        answers: list[bytes] = []
+
+        async def reader() -> None:
+            answers.append((await world.read(0, 256 << 10, reader=READER))[0])
+
+        with crowded(world.line):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reader)
+                await trio.testing.wait_all_tasks_blocked()
+                assert sum(length for _, length in world.source.reads) == PART_BYTES_MIN
+                gate.set()
+        assert answers == [world.source.data[: 256 << 10]]
+        assert sum(length for _, length in world.source.reads) == 256 << 10
+        assert len(world.held_s) == len(world.source.reads) - 2
+        assert world.source.exact_reads == len(world.source.reads)
+
+    in_world(test)
+
+
+def test_nobody_waits_for_long_behind_what_hangs() -> None:
+    async def test(world: World) -> None:
+        with crowded(world.line):
+            stuck = world.line.begin(time.monotonic(), 1, PART_BYTES_MIN, Need.RUN, READER.program)
+            data, _ = await world.read(0, PAGE_BYTES, reader=READER)
+            assert data == world.source.data[:PAGE_BYTES]
+            assert world.held_s[0] >= HELD_S
+            world.line.end(time.monotonic(), stuck, 0)
+
+    in_world(test)
+
+
+def test_a_read_past_the_cache_has_its_part_of_the_line_too() -> None:
+    async def test(world: World) -> None:
+        with crowded(world.line):
+            reading = (world.inode, 0, 256 << 10, True, world.workers, READER)
+            data = await world.content.read_bypassing(*reading)  # type: ignore[arg-type]
+        assert data == world.source.data[: 256 << 10]
+        assert len(world.source.reads) == 4
+
+    in_world(test)
+
+
+@contextmanager
+def crowded(line: Line) -> Iterator[None]:
+    """Another program reads, over 25 MB/s, and the two waited for each other before."""
+    now_s = time.monotonic()
+    line.end(now_s - 1, line.begin(now_s - 1.08, 1, 2_000_000, Need.AHEAD), 2_000_000)
+    line.is_crowded = True
+    request = line.begin(now_s, 2, PAGE_BYTES, Need.LEAP, OTHER.program)
+    yield
+    line.end(time.monotonic(), request, 0)
