@@ -29,8 +29,8 @@ import xxhash
 from llmfs.block_cache import BlockCache
 from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, data_bytes
 from llmfs.inodes import Inode
-from llmfs.policy.line import Line, Need, Request
 from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.line import Line, Need, Request
 from llmfs.policy.rules import ORDINARY, Treatment
 from llmfs.source import Source
 from llmfs.workers import Workers
@@ -442,7 +442,7 @@ class Content:
                 with trio.move_on_after(HELD_S):
                     await request.came.wait()
                 self._admit(request)
-            data = await workers.run(self._source.read, inode, offset, length, self._line.is_crowded)
+            data = await workers.run(self._source.read, inode, offset, length, self._line.turns.is_crowded)
         finally:
             if isinstance(request, Held):
                 self._admit(request)
@@ -463,7 +463,7 @@ class Content:
 
     def _hand_on(self) -> None:
         """Something is over: let others have the line."""
-        self._waiting.unpark(count=len(self._waiting) if self._line.is_crowded else 1)
+        self._waiting.unpark(count=len(self._waiting) if self._line.turns.is_crowded else 1)
         if self._held:
             now_s = time.monotonic()
             for held in tuple(self._held):

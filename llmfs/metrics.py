@@ -246,6 +246,19 @@ class Metrics:
             "What the line to the source has shown that it brings; 0 where nothing is known yet.",
             registry=registry,
         )
+        self.line_crowded = Gauge(
+            "llmfs_source_line_crowded",
+            "Whether programs stand behind each other's bytes on the line to the source: each has a part of it then.",
+            registry=registry,
+        )
+        self._line_held = Counter(
+            "llmfs_line_held_requests",
+            "Requests of programs that waited for their turn while others read over the same line.",
+            registry=registry,
+        ).labels()
+        self._line_held_seconds = Counter(
+            "llmfs_line_held_seconds", "How long these waited for it, all together.", registry=registry
+        ).labels()
         looks = Counter(
             "llmfs_revalidations",
             "Looks at the source for names, attributes and listings whose time was up, by what they found: the same,"
@@ -506,6 +519,11 @@ class Metrics:
 
         ProcessCollector(registry=registry)
         _PredictorProcess("llmfs_predictor", lambda: predictor_pid() or "none", registry=registry)
+
+    def held_for_turn(self, seconds: float) -> None:
+        """A program's request waited so long for its turn on the line."""
+        self._line_held.inc()
+        self._line_held_seconds.inc(seconds)
 
     def observe_source(self, operation: str, seconds: float, error: int, size_bytes: int = 0) -> None:
         """A call on the source ended, with this errno or 0 (from a worker thread). `size_bytes`: asked for, of data."""

@@ -250,6 +250,7 @@ class Mount:
                 lambda: self.speed.is_fast,
                 afterwards,
                 self._line,
+                self.metrics.held_for_turn,
             )
             self.prefetcher = Prefetcher(
                 self.metadata,
@@ -512,6 +513,7 @@ class Mount:
         metrics.bytes_in_flight.set_function(lambda: self.content.bytes_in_flight)
         metrics.window_bytes.set_function(lambda: self._line.window_bytes(time.monotonic()))
         metrics.line_bytes_s.set_function(lambda: self._line.bytes_s)
+        metrics.line_crowded.set_function(lambda: self._line.turns.is_crowded)
         if self._config.metrics_port is None and not self._config.web:
             return None
         assert self._token is not None

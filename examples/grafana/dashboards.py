@@ -502,6 +502,20 @@ DETAILS = (
                     Query(total("llmfs_source_line_bytes_per_second"), "the line has shown, a second"),
                 ),
             ),
+            Panel(
+                "Turns on a crowded line",
+                "Where programs stand behind each other's bytes (crowded is 1) each has a part of the line: requests of"
+                " long readers that waited until others had theirs, and for how long.",
+                "short",
+                (
+                    Query(rate("llmfs_line_held_requests_total"), "requests that waited, a second"),
+                    Query(
+                        f"{rate('llmfs_line_held_seconds_total')} / {rate('llmfs_line_held_requests_total')}",
+                        "seconds that one waited",
+                    ),
+                    Query(total("llmfs_source_line_crowded"), "crowded"),
+                ),
+            ),
         ),
     ),
     Row(

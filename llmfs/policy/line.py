@@ -10,10 +10,7 @@ the line has shown, times what a call takes while nothing is under way and what 
 Cardwell et al., ACM Queue 2016; LEDBAT, RFC 6817). While the rate is bounded by the window and not by the line, that
 makes the window larger than it was, so it finds the line's rate in a few steps.
 
-What programs ask for is held back only where they stand behind each other's bytes: each has something under way then,
-and at most an equal part of the window with what the others leave of theirs (max-min fairness; Bertsekas and Gallager,
-"Data Networks", 1992, 6.5). A program that reads on asks for as much as the kernel has it ask for, 512 KiB at a time,
-which others would stand behind; in pieces of its part it gets as many bytes a second, for the line is as busy as before.
+What programs ask for is counted, and on a crowded line each program has a part of the window (`turns.py`).
 
 Pure: the time comes in with each call. What is asked for twice, because the source's client has it come once, counts
 once.
@@ -22,13 +19,15 @@ once.
 from collections import OrderedDict, deque
 from enum import Enum
 
+from llmfs.policy.turns import UNBOUNDED, Program, Turns
+
 DELAY_S = 0.005
 """What a program's read may have to wait for what was fetched ahead; where a request takes longer than that, as long as
 it does."""
 
 CALM_DELAY_S = 0.050
-"""The same while programs read on where they were, or in files that something is fetched of ahead, a piece for each such
-read: that is for them. It makes up for delays of our own, too."""
+"""The same while programs read on where they were, or in files that something is fetched of ahead, a piece for each
+such read: that is for them. It makes up for delays of our own, too."""
 
 HURRY_S = 0.1
 """For so long after a read of another kind the next one is expected."""
@@ -45,33 +44,17 @@ START_BYTES = 2 << 20
 LEAST_BYTES = 256 << 10
 """The kernel's own readahead has as much under way."""
 
-LEAST_BESIDE_BYTES = 128 << 10
-"""The same while somebody reads somewhere else."""
+LEAST_CROWDED_BYTES = 128 << 10
+"""The same where programs stand behind each other's bytes."""
 
 PIECE_BYTES_MAX = 1 << 20
-PIECE_BYTES_MIN = 64 << 10
+PIECE_BYTES_MIN = 128 << 10
+PIECE_CROWDED_BYTES_MIN = 64 << 10
 PIECES = 4
 """In a window: the sooner the line is given to somebody else, the smaller they are."""
 
-PART_BYTES_MIN = 128 << 10
-"""What a program has under way at least, of a window of which it has a part."""
-
 PART_PIECES = 2
-"""In such a part: while one is worked on the next is asked for."""
-
-CROWDED_S = DELAY_S / 2
-FREE_S = DELAY_S / 4
-FIRSTS = 8
-"""The line is crowded when half of so many requests waited longer than the first for what others had under way, until
-half of them waited less than the second."""
-
-FORGETTING = 0.9
-"""What is left of a program's most bytes under way with each request that it makes."""
-
-PROGRAMS = 64
-"""That read of late."""
-
-UNBOUNDED = 1 << 62
+"""In a program's part: while one is worked on the next is asked for."""
 
 SLICE_S = 0.05
 SLICES = 10
@@ -98,13 +81,13 @@ class Need(Enum):
 class Request:
     """Bytes that were asked for. `program`: that waits for them, where one does.
 
-    `is_alone`: nothing else was under way; `is_first`: nothing else of the program, but something of others.
+    `is_alone`: nothing else was under way; `is_first`: nothing else of the program, but something for others.
     """
 
     __slots__ = ("began_s", "is_alone", "is_first", "need", "program", "size_bytes")
 
     def __init__(
-        self, began_s: float, size_bytes: int, need: Need, program: "Program | None", is_alone: bool, is_first: bool
+        self, began_s: float, size_bytes: int, need: Need, program: Program | None, is_alone: bool, is_first: bool
     ) -> None:
         self.began_s = began_s
         self.is_alone = is_alone
@@ -114,37 +97,17 @@ class Request:
         self.program = program
 
 
-class Program:
-    """What a program has under way, what it has at most of late, and when it last had something."""
-
-    __slots__ = ("bytes", "latest_s", "most_bytes")
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.most_bytes = 0
-        self.latest_s = float("-inf")
-
-    def begin(self, size_bytes: int) -> None:
-        self.bytes += size_bytes
-        self.most_bytes = max(self.bytes, int(self.most_bytes * FORGETTING))
-
-    def reads(self, now_s: float) -> bool:
-        return self.bytes > 0 or now_s - self.latest_s < HURRY_S
-
-
 class Line:
     """What is under way, the window for what is fetched ahead, and the programs' parts."""
 
     def __init__(self) -> None:
         self.bytes = 0
         """Under way, for whomever."""
-        self.is_crowded = False
-        """Whether programs stand behind each other's bytes."""
+        self.turns = Turns()
+        """Of the programs."""
         self._ahead_bytes = 0
         self._under_way: dict[Request, None] = {}  # the longest first
         self._files: OrderedDict[int, int] = OrderedDict()  # pieces fetched ahead of each, less leaps; the latest last
-        self._programs: OrderedDict[int, Program] = OrderedDict()  # who asked last is the last
-        self._waits_s: deque[float] = deque(maxlen=FIRSTS)  # of programs, for what others had under way
         self._leaps = 0  # in other files, under way
         self._leapt_s = float("-inf")  # when the latest of them ended
         self._streamed_s = float("-inf")  # when the latest request ended after which the client may read ahead
@@ -174,20 +137,19 @@ class Line:
         if not self._rates:
             return START_BYTES
         latency_s = self.latency_s
-        is_hurried = self._leaps > 0 or now_s - self._leapt_s < HURRY_S
-        delay_s = max(DELAY_S if is_hurried else CALM_DELAY_S, latency_s)
-        least_bytes = LEAST_BESIDE_BYTES if is_hurried else LEAST_BYTES
+        delay_s = max(DELAY_S if self._leaps or now_s - self._leapt_s < HURRY_S else CALM_DELAY_S, latency_s)
+        least_bytes = LEAST_CROWDED_BYTES if self.turns.is_crowded else LEAST_BYTES
         return max(least_bytes, int(self.bytes_s * (latency_s + delay_s)))
 
     def piece_bytes(self, now_s: float) -> int:
         """How much to ask for at once, in whole minimal pieces."""
-        whole = self.window_bytes(now_s) // PIECES // PIECE_BYTES_MIN * PIECE_BYTES_MIN
-        return min(max(whole, PIECE_BYTES_MIN), PIECE_BYTES_MAX)
+        least = PIECE_CROWDED_BYTES_MIN if self.turns.is_crowded else PIECE_BYTES_MIN
+        return min(max(self.window_bytes(now_s) // PIECES // least * least, least), PIECE_BYTES_MAX)
 
     def has_room(self, now_s: float, size_bytes: int, program: int = 0) -> bool:
         """Whether so much may be asked for ahead of need, for that program. One piece may always, but for programs that
         have their part of a crowded line."""
-        if self.is_crowded and not self.has_turn(now_s, program, size_bytes):
+        if not self.has_turn(now_s, program, size_bytes):
             return False
         while self._ahead_bytes and self.bytes + size_bytes > self.window_bytes(now_s):
             oldest = next(iter(self._under_way))
@@ -197,31 +159,18 @@ class Line:
             self._leave(now_s, oldest)
         return True
 
-    def part_bytes(self, now_s: float, program: int) -> int:
-        """What a program may have under way: a part of the window where others read too and the line is crowded."""
-        if not self.is_crowded:
-            return UNBOUNDED
-        others = [each for number, each in self._programs.items() if number != program and each.reads(now_s)]
-        if not others:
-            return UNBOUNDED
-        window_bytes = self.window_bytes(now_s)
-        equal_bytes = window_bytes // (len(others) + 1)
-        left_bytes = window_bytes - sum(min(each.most_bytes, equal_bytes) for each in others)
-        return max(PART_BYTES_MIN, left_bytes)
-
     def part_piece_bytes(self, now_s: float, program: int) -> int:
-        """How much a program that waits for it is to ask for at once."""
-        part_bytes = self.part_bytes(now_s, program)
-        if part_bytes == UNBOUNDED:
+        """How much a program that waits for it is to ask for at once, in whole minimal pieces."""
+        if not self.turns.is_crowded:
             return UNBOUNDED
-        return max(PIECE_BYTES_MIN, part_bytes // PART_PIECES // PIECE_BYTES_MIN * PIECE_BYTES_MIN)
+        part_bytes = self.turns.part_bytes(now_s, program, self.window_bytes(now_s))
+        least = PIECE_CROWDED_BYTES_MIN
+        return max(least, part_bytes // PART_PIECES // least * least)
 
     def has_turn(self, now_s: float, program: int, size_bytes: int) -> bool:
-        """Whether a program may have so much more under way. Something it may always."""
-        known = self._programs.get(program)
-        if known is None or not known.bytes:
-            return True
-        return known.bytes + size_bytes <= self.part_bytes(now_s, program)
+        """Whether a program may have so much more under way."""
+        turns = self.turns
+        return not turns.is_crowded or turns.has_turn(now_s, program, size_bytes, self.window_bytes(now_s))
 
     def begin(
         self, now_s: float, file: int, size_bytes: int, need: Need, program: int = 0, is_opening: bool = False
@@ -232,10 +181,12 @@ class Line:
         if need is Need.LEAP and (pieces := self._files.get(file, 0)):
             self._files[file] = pieces - 1
             need = Need.RUN
-        asks = self._program(program) if need is not Need.AHEAD else None
+        asks, is_first = None, False
+        if need is not Need.AHEAD:
+            is_first = self.bytes > 0 and not is_opening and self.turns.is_behind_others(now_s, program)
+            asks = self.turns.program(now_s, program)
         is_beside = need is Need.LEAP and now_s - self._streamed_s < READS_AHEAD_S
         is_alone = not (self.bytes or is_beside or is_opening)
-        is_first = asks is not None and not asks.bytes and self.bytes > 0 and not is_opening
         request = Request(now_s, size_bytes, need, asks, is_alone, is_first)
         if asks is not None:
             asks.begin(size_bytes)
@@ -258,7 +209,7 @@ class Line:
         if request.is_alone and request.need is not Need.RUN and came_bytes and took_s >= CLIENT_S:
             self._reads.append((took_s, came_bytes))
         if request.is_first and came_bytes:
-            self._waited(took_s - self.latency_s - (came_bytes / self.bytes_s if self.bytes_s else 0.0))
+            self.turns.waited(took_s - self.latency_s - (came_bytes / self.bytes_s if self.bytes_s else 0.0))
         if request.need is not Need.LEAP or request.size_bytes >= PIECE_BYTES_MIN:
             self._streamed_s = now_s
         self._came_bytes += came_bytes
@@ -280,26 +231,12 @@ class Line:
         del self._under_way[request]
         self.bytes -= request.size_bytes
         if request.program is not None:
-            request.program.bytes -= request.size_bytes
-            request.program.latest_s = now_s
+            request.program.end(now_s, request.size_bytes)
         if request.need is Need.AHEAD:
             self._ahead_bytes -= request.size_bytes
         elif request.need is Need.LEAP:
             self._leaps -= 1
             self._leapt_s = now_s
-
-    def _waited(self, seconds: float) -> None:
-        """So long a program waited for what others had under way."""
-        self._waits_s.append(seconds)
-        if len(self._waits_s) == FIRSTS:
-            self.is_crowded = sorted(self._waits_s)[FIRSTS // 2] > (FREE_S if self.is_crowded else CROWDED_S)
-
-    def _program(self, number: int) -> Program:
-        known = self._programs.pop(number, None) or Program()
-        self._programs[number] = known
-        if len(self._programs) > PROGRAMS:
-            self._programs.popitem(last=False)
-        return known
 
     def _begin_slice(self, now_s: float) -> None:
         self._slice_s = now_s

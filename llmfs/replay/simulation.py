@@ -22,8 +22,8 @@ from llmfs.content import PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
 from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
-from llmfs.policy.line import PIECE_BYTES_MAX, Line, Need
 from llmfs.policy.fetching import pages_to_fetch
+from llmfs.policy.line import PIECE_BYTES_MAX, Line, Need
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.planning import Drop, Job, Planning
 from llmfs.policy.regions import PROGRAM, Regions

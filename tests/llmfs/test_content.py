@@ -16,8 +16,9 @@ from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, Block, block_of, disk_bytes
 from llmfs.content import HELD_S, PREFETCH_FLIGHTS, Content
 from llmfs.inodes import Inode
 from llmfs.policy.eviction import Eviction
-from llmfs.policy.line import PART_BYTES_MIN, START_BYTES, Line, Need
+from llmfs.policy.line import START_BYTES, Line, Need
 from llmfs.policy.rules import ORDINARY, Treatment
+from llmfs.policy.turns import PART_BYTES_MIN
 from predictor.events import Tier
 
 SIZE = 3 * BLOCK_BYTES + 5000
@@ -472,7 +473,7 @@ def crowded(line: Line) -> Iterator[None]:
     """Another program reads, over 25 MB/s, and the two waited for each other before."""
     now_s = time.monotonic()
     line.end(now_s - 1, line.begin(now_s - 1.08, 1, 2_000_000, Need.AHEAD), 2_000_000)
-    line.is_crowded = True
+    line.turns.is_crowded = True
     request = line.begin(now_s, 2, PAGE_BYTES, Need.LEAP, OTHER.program)
     yield
     line.end(time.monotonic(), request, 0)

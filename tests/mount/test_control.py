@@ -2,6 +2,9 @@
 
 import os
 import subprocess
+import sys
+
+import pytest
 
 from tests.mount.conftest import World, eventually
 from tests.mount.test_metrics import samples
@@ -63,3 +66,34 @@ def test_where_cores_are_contended_prefetching_steps_back_and_says_so(world: Wor
     file.write_text("some avg10=0.00 avg60=40.00 avg300=10.00 total=1\n")
     eventually(lambda: m.status()["control"]["short_of"] == [], 20, "that it goes on")
     eventually(lambda: m.status()["control"]["arm"] == "deep-any", 20, "the arm of before")
+
+
+READS_PAGES = """
+import os, random, sys, time
+fd = os.open(sys.argv[1], os.O_RDONLY)
+os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+pages = os.fstat(fd).st_size // 4096
+while True:
+    os.pread(fd, 4096, random.randrange(pages) * 4096)
+    time.sleep(0.002)
+"""
+
+
+@pytest.mark.parametrize(("control", "is_shared"), [("rules", True), ("off", False)])
+def test_programs_on_a_crowded_line_take_turns_where_somebody_steers(
+    world: World, control: str, is_shared: bool
+) -> None:
+    source = world.slow_source(0.0005, bandwidth_bytes_s=25e6)
+    long = os.urandom(32 << 20)
+    (world.backing / "long").write_bytes(long)
+    (world.backing / "other").write_bytes(os.urandom(32 << 20))
+    m = world.mount("--metrics-port", "0", "--control", control, source=source)
+    with subprocess.Popen([sys.executable, "-c", READS_PAGES, m.path / "other"], process_group=0) as other:
+        try:
+            assert (m.path / "long").read_bytes() == long
+        finally:
+            other.kill()
+    found = samples(m)
+    assert (found["llmfs_line_held_requests_total", ()] > 0) is is_shared
+    assert found["llmfs_source_line_crowded", ()] == is_shared
+    assert (found["llmfs_line_held_seconds_total", ()] > 0) is is_shared
