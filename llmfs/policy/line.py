@@ -79,7 +79,7 @@ class Need(Enum):
 
 
 class Request:
-    """Bytes that were asked for. `program`: that waits for them, where one does.
+    """Bytes that were asked for. `program`: that they are for, where that is known.
 
     `is_alone`: nothing else was under way; `is_first`: nothing else of the program, but something for others.
     """
@@ -149,7 +149,7 @@ class Line:
     def has_room(self, now_s: float, size_bytes: int, program: int = 0) -> bool:
         """Whether so much may be asked for ahead of need, for that program. One piece may always, but for programs that
         have their part of a crowded line."""
-        if not self.has_turn(now_s, program, size_bytes):
+        if program and not self.has_turn(now_s, program, size_bytes, is_ahead=True):
             return False
         while self._ahead_bytes and self.bytes + size_bytes > self.window_bytes(now_s):
             oldest = next(iter(self._under_way))
@@ -167,29 +167,28 @@ class Line:
         least = PIECE_CROWDED_BYTES_MIN
         return max(least, part_bytes // PART_PIECES // least * least)
 
-    def has_turn(self, now_s: float, program: int, size_bytes: int) -> bool:
-        """Whether a program may have so much more under way."""
+    def has_turn(self, now_s: float, program: int, size_bytes: int, is_ahead: bool = False) -> bool:
+        """Whether a program may have so much more under way; `is_ahead`: which it does not wait for."""
         turns = self.turns
-        return not turns.is_crowded or turns.has_turn(now_s, program, size_bytes, self.window_bytes(now_s))
+        return not turns.is_crowded or turns.has_turn(now_s, program, size_bytes, is_ahead, self.window_bytes(now_s))
 
     def begin(
         self, now_s: float, file: int, size_bytes: int, need: Need, program: int = 0, is_opening: bool = False
     ) -> Request:
-        """So much is asked for, of a file; `program`: that waits for it. `is_opening`: the file has to be opened."""
+        """So much is asked for, of a file, for a program (0: not known). `is_opening`: the file has to be opened."""
         if not self.bytes:
             self._begin_slice(now_s)
         if need is Need.LEAP and (pieces := self._files.get(file, 0)):
             self._files[file] = pieces - 1
             need = Need.RUN
-        asks, is_first = None, False
-        if need is not Need.AHEAD:
-            is_first = self.bytes > 0 and not is_opening and self.turns.is_behind_others(now_s, program)
-            asks = self.turns.program(now_s, program)
+        is_ahead = need is Need.AHEAD
+        is_first = not (is_ahead or is_opening) and self.turns.is_behind_others(now_s, program)
+        asks = self.turns.program(now_s, program) if program or not is_ahead else None
         is_beside = need is Need.LEAP and now_s - self._streamed_s < READS_AHEAD_S
         is_alone = not (self.bytes or is_beside or is_opening)
         request = Request(now_s, size_bytes, need, asks, is_alone, is_first)
         if asks is not None:
-            asks.begin(size_bytes)
+            asks.begin(size_bytes, is_ahead)
         self._under_way[request] = None
         self.bytes += size_bytes
         if need is Need.AHEAD:
@@ -231,7 +230,7 @@ class Line:
         del self._under_way[request]
         self.bytes -= request.size_bytes
         if request.program is not None:
-            request.program.end(now_s, request.size_bytes)
+            request.program.end(now_s, request.size_bytes, request.need is Need.AHEAD)
         if request.need is Need.AHEAD:
             self._ahead_bytes -= request.size_bytes
         elif request.need is Need.LEAP:
