@@ -60,8 +60,12 @@ SLICE_S = 0.05
 SLICES = 10
 """The rate is the best of so many slices of time, in all of which something was under way."""
 
+CROWDED_RANK = 3
+"""On a crowded line the third best: the best ones may have brought what the source's client had in memory."""
+
 CALLS = 16
-"""Latencies of which the median counts: some calls are answered from memory, others while the machine is busy."""
+"""Latencies of which the median counts: some calls are answered from memory, others while the machine is busy. Of
+those beside others' bytes the shortest but one."""
 
 READS_AHEAD_S = 0.02
 """For so long after a long read the source's client may read ahead of it, unseen, which a short one waits for."""
@@ -113,6 +117,7 @@ class Line:
         self._streamed_s = float("-inf")  # when the latest request ended after which the client may read ahead
         self._reads: deque[tuple[float, int]] = deque(maxlen=CALLS)  # seconds and bytes
         self._looks: deque[float] = deque(maxlen=CALLS)  # of names, which may be in memory where data is not
+        self._firsts: deque[float] = deque(maxlen=CALLS)  # beside others', less the transfer
         self._rates: deque[float] = deque(maxlen=SLICES)
         self._slice_s = 0.0
         self._slice_bytes = 0
@@ -122,6 +127,8 @@ class Line:
     @property
     def bytes_s(self) -> float:
         """The rate that the line has shown; 0 where nothing is known."""
+        if self.turns.is_crowded and len(self._rates) == SLICES:
+            return sorted(self._rates)[-CROWDED_RANK]
         return max(self._rates, default=0.0)
 
     @property
@@ -130,7 +137,10 @@ class Line:
         bytes_s = self.bytes_s
         reads = [seconds - (size_bytes / bytes_s if bytes_s else 0.0) for seconds, size_bytes in self._reads]
         known = sorted(reads or self._looks)
-        return max(0.0, known[len(known) // 2]) if known else 0.0
+        latency_s = known[len(known) // 2] if known else 0.0
+        if len(self._firsts) == CALLS:
+            latency_s = min(latency_s, sorted(self._firsts)[1])
+        return max(0.0, latency_s)
 
     def window_bytes(self, now_s: float) -> int:
         """How much may be under way, that which is fetched ahead among it."""
@@ -208,7 +218,8 @@ class Line:
         if request.is_alone and request.need is not Need.RUN and came_bytes and took_s >= CLIENT_S:
             self._reads.append((took_s, came_bytes))
         if request.is_first and came_bytes:
-            self.turns.waited(took_s - self.latency_s - (came_bytes / self.bytes_s if self.bytes_s else 0.0))
+            self._firsts.append(took_s - (came_bytes / self.bytes_s if self.bytes_s else 0.0))
+            self.turns.waited(self._firsts[-1] - self.latency_s)
         if request.need is not Need.LEAP or request.size_bytes >= PIECE_BYTES_MIN:
             self._streamed_s = now_s
         self._came_bytes += came_bytes
