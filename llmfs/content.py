@@ -200,7 +200,7 @@ class Content:
             piece_stop = min(last, first + self._line.piece_bytes(time.monotonic()) // PAGE_BYTES)
             if piece_stop < last:
                 lacking.appendleft((piece_stop, last))
-            has_waited = await self._turn((piece_stop - first) * PAGE_BYTES, inode.treatment.program)
+            has_waited = await self._turn((piece_stop - first) * PAGE_BYTES)
             if first * PAGE_BYTES >= inode.attributes.size:
                 break  # it has shrunk meanwhile
             # A program may have read on.
@@ -463,17 +463,17 @@ class Content:
 
     def _hand_on(self) -> None:
         """Something is over: let others have the line."""
-        self._waiting.unpark(count=len(self._waiting) if self._line.turns.is_crowded else 1)
+        self._waiting.unpark()
         if self._held:
             now_s = time.monotonic()
             for held in tuple(self._held):
                 if self._line.has_turn(now_s, held.program, held.size_bytes):
                     self._admit(held)
 
-    async def _turn(self, size_bytes: int, program: int) -> bool:
-        """Wait until the line has room for a piece that is fetched ahead for a program; whether that took time."""
+    async def _turn(self, size_bytes: int) -> bool:
+        """Wait until the line has room for a piece that was not asked for by a program; whether that took time."""
         has_waited = False
-        while not self._line.has_room(time.monotonic(), size_bytes, program):
+        while not self._line.has_room(time.monotonic(), size_bytes):
             has_waited = True
             await self._waiting.park()
         return has_waited

@@ -83,9 +83,9 @@ class Need(Enum):
 
 
 class Request:
-    """Bytes that were asked for. `program`: that they are for, where that is known.
+    """Bytes that were asked for. `program`: that waits for them, where one does.
 
-    `is_alone`: nothing else was under way; `is_first`: nothing else of the program, but something for others.
+    `is_alone`: nothing else was under way; `is_first`: nothing else of the program, but much of another.
     """
 
     __slots__ = ("began_s", "is_alone", "is_first", "need", "program", "size_bytes")
@@ -156,11 +156,8 @@ class Line:
         least = PIECE_CROWDED_BYTES_MIN if self.turns.is_crowded else PIECE_BYTES_MIN
         return min(max(self.window_bytes(now_s) // PIECES // least * least, least), PIECE_BYTES_MAX)
 
-    def has_room(self, now_s: float, size_bytes: int, program: int = 0) -> bool:
-        """Whether so much may be asked for ahead of need, for that program. One piece may always, but for programs that
-        have their part of a crowded line."""
-        if program and not self.has_turn(now_s, program, size_bytes, is_ahead=True):
-            return False
+    def has_room(self, now_s: float, size_bytes: int) -> bool:
+        """Whether so much may be asked for ahead of need. One piece may always."""
         while self._ahead_bytes and self.bytes + size_bytes > self.window_bytes(now_s):
             oldest = next(iter(self._under_way))
             if now_s - oldest.began_s < STUCK_S:
@@ -177,28 +174,29 @@ class Line:
         least = PIECE_CROWDED_BYTES_MIN
         return max(least, part_bytes // PART_PIECES // least * least)
 
-    def has_turn(self, now_s: float, program: int, size_bytes: int, is_ahead: bool = False) -> bool:
-        """Whether a program may have so much more under way; `is_ahead`: which it does not wait for."""
+    def has_turn(self, now_s: float, program: int, size_bytes: int) -> bool:
+        """Whether a program may have so much more under way."""
         turns = self.turns
-        return not turns.is_crowded or turns.has_turn(now_s, program, size_bytes, is_ahead, self.window_bytes(now_s))
+        return not turns.is_crowded or turns.has_turn(now_s, program, size_bytes, self.window_bytes(now_s))
 
     def begin(
         self, now_s: float, file: int, size_bytes: int, need: Need, program: int = 0, is_opening: bool = False
     ) -> Request:
-        """So much is asked for, of a file, for a program (0: not known). `is_opening`: the file has to be opened."""
+        """So much is asked for, of a file; `program`: that waits for it. `is_opening`: the file has to be opened."""
         if not self.bytes:
             self._begin_slice(now_s)
         if need is Need.LEAP and (pieces := self._files.get(file, 0)):
             self._files[file] = pieces - 1
             need = Need.RUN
-        is_ahead = need is Need.AHEAD
-        is_first = not (is_ahead or is_opening) and self.turns.is_behind_others(now_s, program)
-        asks = self.turns.program(now_s, program) if program or not is_ahead else None
+        asks, is_first = None, False
+        if need is not Need.AHEAD:
+            is_first = not is_opening and self.turns.is_behind_others(now_s, program)
+            asks = self.turns.program(now_s, program)
         is_beside = need is Need.LEAP and now_s - self._streamed_s < READS_AHEAD_S
         is_alone = not (self.bytes or is_beside or is_opening)
         request = Request(now_s, size_bytes, need, asks, is_alone, is_first)
         if asks is not None:
-            asks.begin(size_bytes, is_ahead)
+            asks.begin(size_bytes)
         self._under_way[request] = None
         self.bytes += size_bytes
         if need is Need.AHEAD:
@@ -241,7 +239,7 @@ class Line:
         del self._under_way[request]
         self.bytes -= request.size_bytes
         if request.program is not None:
-            request.program.end(now_s, request.size_bytes, request.need is Need.AHEAD)
+            request.program.end(now_s, request.size_bytes)
         if request.need is Need.AHEAD:
             self._ahead_bytes -= request.size_bytes
         elif request.need is Need.LEAP:

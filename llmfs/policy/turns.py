@@ -36,24 +36,21 @@ UNBOUNDED = 1 << 62
 
 
 class Program:
-    """What a program has under way, what it has at most of late, and when it last had something."""
+    """What a program waits for, what it waits for at most of late, and when it last did."""
 
-    __slots__ = ("ahead_bytes", "bytes", "latest_s", "most_bytes")
+    __slots__ = ("bytes", "latest_s", "most_bytes")
 
     def __init__(self) -> None:
-        self.bytes = 0  # all
-        self.ahead_bytes = 0  # those that it does not wait for
+        self.bytes = 0
         self.most_bytes = 0
         self.latest_s = float("-inf")
 
-    def begin(self, size_bytes: int, is_ahead: bool) -> None:
+    def begin(self, size_bytes: int) -> None:
         self.bytes += size_bytes
-        self.ahead_bytes += size_bytes if is_ahead else 0
         self.most_bytes = max(self.bytes, int(self.most_bytes * FORGETTING))
 
-    def end(self, now_s: float, size_bytes: int, is_ahead: bool) -> None:
+    def end(self, now_s: float, size_bytes: int) -> None:
         self.bytes -= size_bytes
-        self.ahead_bytes -= size_bytes if is_ahead else 0
         self.latest_s = now_s
 
     def is_asking(self, now_s: float) -> bool:
@@ -70,7 +67,7 @@ class Turns:
         self._waits_s: deque[float] = deque(maxlen=FIRSTS)
 
     def program(self, now_s: float, number: int) -> Program:
-        """A program that asks for something, or that something is fetched ahead for."""
+        """A program that asks for something."""
         if self._waits_s and not self._others(now_s, number):
             self.is_crowded = False
             self._waits_s.clear()
@@ -81,9 +78,11 @@ class Turns:
         return known
 
     def is_behind_others(self, now_s: float, number: int) -> bool:
-        """Whether a program that has nothing under way now waits for what others have."""
+        """Whether a program that has nothing under way now waits for what another has, who has more than he needs."""
         known = self._programs.get(number)
-        return (known is None or not known.bytes) and any(each.bytes for each in self._others(now_s, number))
+        if known is not None and known.bytes:
+            return False
+        return any(each.bytes > PART_BYTES_MIN for each in self._others(now_s, number))
 
     def waited(self, seconds: float) -> None:
         """So long a program, which had nothing else under way, waited for what others had."""
@@ -99,14 +98,12 @@ class Turns:
         equal_bytes = window_bytes // (len(others) + 1)
         return max(PART_BYTES_MIN, window_bytes - sum(min(each.most_bytes, equal_bytes) for each in others))
 
-    def has_turn(self, now_s: float, number: int, size_bytes: int, is_ahead: bool, window_bytes: int) -> bool:
-        """Whether a program may have so much more under way then. Something it may always.
-
-        `is_ahead`: it does not wait for that. What it waits for does not wait for what is fetched ahead for it.
-        """
+    def has_turn(self, now_s: float, number: int, size_bytes: int, window_bytes: int) -> bool:
+        """Whether a program may have so much more under way then. Something it may always."""
         known = self._programs.get(number)
-        under_way = 0 if known is None else known.bytes if is_ahead else known.bytes - known.ahead_bytes
-        return not under_way or under_way + size_bytes <= self.part_bytes(now_s, number, window_bytes)
+        if known is None or not known.bytes:
+            return True
+        return known.bytes + size_bytes <= self.part_bytes(now_s, number, window_bytes)
 
     def _others(self, now_s: float, number: int) -> list[Program]:
         return [each for other, each in self._programs.items() if other != number and each.is_asking(now_s)]

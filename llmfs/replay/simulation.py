@@ -708,7 +708,7 @@ class Simulation:
                 piece_stop = min(last, first + self.line.piece_bytes(self.now_s) // PAGE_BYTES)
                 if piece_stop < last:
                     lacking.appendleft((piece_stop, last))
-                while not self.line.has_room(self.now_s, (piece_stop - first) * PAGE_BYTES, node.program):
+                while not self.line.has_room(self.now_s, (piece_stop - first) * PAGE_BYTES):
                     yield next(iter(self._under_way))
                 for part in self._missing(node, first, piece_stop):  # a program may have read on meanwhile
                     flights.extend(self._launch(node, *part, job.generator, Need.AHEAD))

@@ -274,14 +274,6 @@ def test_something_a_program_may_always_have_under_way() -> None:
     assert not link.line.has_turn(link.now_s, LONG, 1)
 
 
-def test_for_a_program_that_has_its_part_nothing_is_fetched_ahead() -> None:
-    link = crowded(Link(0.0005, 25e6))
-    link.ask(4096, Need.LEAP, OTHER, lambda: None, SHORT)
-    link.ask(part_of(link), Need.RUN, OTHER, lambda: None, LONG)
-    assert not link.line.has_room(link.now_s, 1, LONG)
-    assert link.line.has_room(link.now_s, 1, SHORT)
-
-
 def test_a_file_has_to_be_fetched_ahead_of_again_for_the_next_leap_in_it_to_be_foreseen() -> None:
     line = Line()
     line.end(0.1, line.begin(0.0, AHEAD, 4096, Need.AHEAD), 4096)
