@@ -61,7 +61,7 @@ def mount(
     ] = None,
     control: Annotated[
         str | None,
-        _choice("--control", Control, "What holds prefetching back while the source is busy and gives programs parts (default: rules)."),
+        _choice("--control", Control, "What holds prefetching back and shares out cache and line (default: rules)."),
     ] = None,
     profile: Annotated[
         str | None,
