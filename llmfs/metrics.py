@@ -252,12 +252,12 @@ class Metrics:
             registry=registry,
         )
         self._line_held = Counter(
-            "llmfs_line_held_requests",
+            "llmfs_source_line_held_requests",
             "Requests of programs that waited for their turn while others read over the same line.",
             registry=registry,
         ).labels()
         self._line_held_seconds = Counter(
-            "llmfs_line_held_seconds", "How long these waited for it, all together.", registry=registry
+            "llmfs_source_line_held_seconds", "How long these waited for it, all together.", registry=registry
         ).labels()
         looks = Counter(
             "llmfs_revalidations",

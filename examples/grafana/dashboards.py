@@ -508,11 +508,8 @@ DETAILS = (
                 " long readers that waited until others had theirs, and for how long.",
                 "short",
                 (
-                    Query(rate("llmfs_line_held_requests_total"), "requests that waited, a second"),
-                    Query(
-                        f"{rate('llmfs_line_held_seconds_total')} / {rate('llmfs_line_held_requests_total')}",
-                        "seconds that one waited",
-                    ),
+                    Query(rate("llmfs_source_line_held_requests_total"), "requests that waited, a second"),
+                    Query(rate("llmfs_source_line_held_seconds_total"), "seconds that they waited, a second"),
                     Query(total("llmfs_source_line_crowded"), "crowded"),
                 ),
             ),

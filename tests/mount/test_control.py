@@ -94,6 +94,6 @@ def test_programs_on_a_crowded_line_take_turns_where_somebody_steers(
         finally:
             other.kill()
     found = samples(m)
-    assert (found["llmfs_line_held_requests_total", ()] > 0) is is_shared
+    assert (found["llmfs_source_line_held_requests_total", ()] > 0) is is_shared
     assert found["llmfs_source_line_crowded", ()] == is_shared
-    assert (found["llmfs_line_held_seconds_total", ()] > 0) is is_shared
+    assert (found["llmfs_source_line_held_seconds_total", ()] > 0) is is_shared
