@@ -171,9 +171,12 @@ class Content:
         Raises OSError of the source.
         """
         stop = min(offset + length, inode.attributes.size)
-        known = _from_blocks(inode, offset, stop, self._cache.look) or self._source.read_now(
-            inode, offset, stop - offset, may_open=workers.is_inline
-        )
+        if offset >= stop:
+            return b""
+        cached = _from_blocks(inode, offset, stop, self._cache.look)
+        if cached is not None:
+            return cached
+        known = self._source.read_now(inode, offset, stop - offset, may_open=workers.is_inline)
         if known is not None:
             return known
         parts: list[bytes] = []

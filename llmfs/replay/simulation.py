@@ -141,7 +141,7 @@ class Simulation:
         self.line = Line()
         self._tells_programs = tells_programs
         self._under_way: dict[Flight, None] = {}  # the oldest first
-        self._held: list[tuple[Flight, int, Need]] = []  # wait for their turn on the line, with their bytes
+        self._held: list[tuple[Flight, int, Need, int]] = []  # wait for their turn on the line: bytes, program
         cache.run += 1
         self.nodes = cache.tree.take(workload.recording)
         """By the recording's path ids."""
@@ -541,24 +541,24 @@ class Simulation:
     ) -> "list[Flight]":
         flights = []
         at_once = _FLIGHT_PAGES
+        program = group if self._tells_programs else 0
         if need is not Need.AHEAD:
-            node.program = group if self._tells_programs else 0
-            at_once = min(at_once, self.line.part_piece_bytes(self.now_s, node.program) // PAGE_BYTES)
+            at_once = min(at_once, self.line.part_piece_bytes(self.now_s, program) // PAGE_BYTES)
         for start in range(first, stop, at_once):
             last = min(stop, start + at_once)
             size_bytes = max(0, min(last * PAGE_BYTES, node.size) - start * PAGE_BYTES)
             flight = Flight(node, start, last, generator, group)
             node.flights.append(flight)
             flights.append(flight)
-            if need is Need.AHEAD or self.line.has_turn(self.now_s, node.program, size_bytes):
-                self._admit(flight, size_bytes, need)
+            if need is Need.AHEAD or self.line.has_turn(self.now_s, program, size_bytes):
+                self._admit(flight, size_bytes, need, program)
             else:
-                self._held.append((flight, size_bytes, need))
+                self._held.append((flight, size_bytes, need, program))
         return flights
 
-    def _admit(self, flight: Flight, size_bytes: int, need: Need) -> None:
+    def _admit(self, flight: Flight, size_bytes: int, need: Need, program: int) -> None:
         """It is this one's turn on the line."""
-        flight.request = self.line.begin(self.now_s, flight.node.id, size_bytes, need, flight.node.program)
+        flight.request = self.line.begin(self.now_s, flight.node.id, size_bytes, need, program)
         self._under_way[flight] = None
         self._ask(flight, size_bytes)
 
@@ -570,7 +570,8 @@ class Simulation:
         assert flight.request is not None
         self.line.end(self.now_s, flight.request, flight.request.size_bytes)
         for held in tuple(self._held):
-            if self.line.has_turn(self.now_s, held[0].node.program, held[1]):
+            _, size_bytes, _, program = held
+            if self.line.has_turn(self.now_s, program, size_bytes):
                 self._held.remove(held)
                 self._admit(*held)
         if flight.generation == node.generation:

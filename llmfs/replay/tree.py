@@ -37,7 +37,6 @@ class Node:
         "name",
         "name_ahead",
         "parent",
-        "program",
         "scan",
         "size",
         "touched_in_run",
@@ -67,7 +66,6 @@ class Node:
         self.scan: Scan | None = None
         self.misses = 0
         self.checked_ns = 1  # the rules ask whether it is a directory of the source's: all are
-        self.program = 0  # that read it last
         self.touched_in_run = 0  # the number of the last run that used it; 0: none
 
     @property

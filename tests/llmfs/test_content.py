@@ -63,6 +63,7 @@ class FakeSource:
         self.data = data
         self.reads: list[tuple[int, int]] = []
         self.exact_reads = 0
+        self.reads_now = 0
         self.failures = 0
         self.gate = trio.Event()
         self.gate.set()
@@ -75,7 +76,7 @@ class FakeSource:
         return self.data[offset : offset + length]
 
     def read_now(self, *_: object, **__: object) -> None:
-        return None
+        self.reads_now += 1
 
 
 class FakeWorkers:
@@ -464,6 +465,15 @@ def test_a_read_past_the_cache_has_its_part_of_the_line_too() -> None:
             data = await world.content.read_bypassing(*reading)  # type: ignore[arg-type]
         assert data == world.source.data[: 256 << 10]
         assert len(world.source.reads) == 4
+
+    in_world(test)
+
+
+def test_a_read_past_the_cache_behind_the_end_of_the_file_brings_nothing() -> None:
+    async def test(world: World) -> None:
+        reading = (world.inode, SIZE + PAGE_BYTES, PAGE_BYTES, False, world.workers, READER)
+        assert await world.content.read_bypassing(*reading) == b""  # type: ignore[arg-type]
+        assert world.source.reads == [] and world.source.reads_now == 0
 
     in_world(test)
 
