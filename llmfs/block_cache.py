@@ -21,8 +21,11 @@ from llmfs.store import Key, Store
 log = logging.getLogger(__name__)
 
 TABLE = "blocks"
-FILL_SHARE = 0.88
-"""Of the map: LMDB frees pages a transaction late and wants 33 of them in a row."""
+FILL_SHARE = 0.9
+"""Of the map: LMDB frees pages a transaction late and wants up to eight of them in a row (`bench.fill`)."""
+
+RETREAT, ADVANCE = 0.95, 1.02
+"""When the map was full after all less of it is used; more again each time that as much as it holds was stored."""
 
 HOT_BLOCKS = 128
 """Decoded blocks kept in memory (16 MiB): a random reader with small requests does not verify 128 KiB for each."""
@@ -42,9 +45,13 @@ class BlockCache:
         on_corrupt: Callable[[], None],
         is_pinned: Callable[[bytes], bool] = lambda key: False,
         hot_blocks: int = HOT_BLOCKS,
+        fill_share: float = FILL_SHARE,
     ) -> None:
+        """`limit_bytes`: the store's; `fill_share`: how much of it is used while LMDB finds a place for all."""
         self._store = store
-        self._policy = Eviction(int(limit_bytes * FILL_SHARE))
+        self._most_bytes = int(limit_bytes * fill_share)
+        self._policy = Eviction(self._most_bytes)
+        self._stored_bytes = 0  # since the capacity was another
         self._score = score
         self._on_evict = on_evict
         self._on_corrupt = on_corrupt
@@ -168,6 +175,9 @@ class BlockCache:
         self._heat(key, block)
         resident = self._policy.admit(key, disk_bytes(len(block.data)), generator, group=program)
         count(key, resident.size_bytes, group)
+        self._stored_bytes += len(block.data)
+        if self._stored_bytes > self._policy.capacity_bytes < self._most_bytes:
+            self._aim_at(min(self._most_bytes, int(self._policy.capacity_bytes * ADVANCE)))
         self._make_room()
 
     def drop(self, key: bytes, reason: str = "asked") -> None:
@@ -180,15 +190,19 @@ class BlockCache:
         self._store.delete(TABLE, key)
 
     def lost(self, keys: list[Key]) -> None:
-        """The store could not keep these: its map was full, more so than our account of it. Aim lower."""
+        """The store could not keep these: its map was full, more so than our account of it. Aim lower for a while."""
         for _, key in keys:
             self._hot.pop(key, None)
             self._shares.forget(key)
             resident = self._policy.forget(key)
             if resident is not None:
                 self._on_evict(key, resident, "lost")
-        self._policy.capacity_bytes = max(int(self._policy.used_bytes * 0.95), 4 * BLOCK_BYTES)
+        self._aim_at(max(int(self._policy.used_bytes * RETREAT), 4 * BLOCK_BYTES))
         self._make_room()
+
+    def _aim_at(self, capacity_bytes: int) -> None:
+        self._policy.capacity_bytes = capacity_bytes
+        self._stored_bytes = 0
 
     def _make_room(self) -> None:
         for key in self._shares.over(self._policy.capacity_bytes):

@@ -7,14 +7,18 @@ On disk a block is a 16-byte header (xxh3-64 of all that follows it, the bitmap 
 little-endian) and the data. The checksum is what lets a flipped bit be a miss instead of a wrong byte.
 """
 
+import bisect
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import xxhash
 
+from llmfs import chunks
+
 PAGE_BYTES = 4096
 BLOCK_BYTES = 128 << 10
-"""One kernel read request at its default size; LMDB keeps it in 33 contiguous pages."""
+"""One kernel read request at its default size."""
 
 BLOCK_PAGES = BLOCK_BYTES // PAGE_BYTES
 
@@ -111,12 +115,13 @@ def block_of(first_page: int, data: bytes) -> Block:
     return Block(((1 << count) - 1) << first_page, data)
 
 
-def decode(stored: "bytes | memoryview") -> Block:
-    """The block, copied out of `stored`. Raises ValueError where it is not what was stored."""
-    if len(stored) < _HEADER.size:
+def decode(stored: Sequence[bytes | memoryview]) -> Block:
+    """The block, copied out of the chunks of its form on disk. Raises ValueError where it is not what was stored."""
+    first, *others = stored
+    if len(first) < _HEADER.size:
         raise ValueError("shorter than its header")
-    checksum, bitmap, length = _HEADER.unpack_from(stored)
-    block = Block(bitmap, bytes(stored[_HEADER.size :]))
+    checksum, bitmap, length = _HEADER.unpack_from(first)
+    block = Block(bitmap, b"".join((memoryview(first)[_HEADER.size :], *others)))
     if length != len(block.data) or _checksum(bitmap, block.data) != checksum:
         raise ValueError("not what was stored")
     return block
@@ -129,8 +134,11 @@ def _checksum(bitmap: int, data: bytes) -> int:
 
 
 def disk_bytes(data_bytes: int) -> int:
-    """What a block with so much data takes in LMDB: its overflow pages, and its share of the tree."""
-    return -(-(data_bytes + _HEADER.size + 16) // PAGE_BYTES) * PAGE_BYTES + 128
+    """What a block with so much data takes in LMDB."""
+    return chunks.disk_bytes(_HEADER.size + data_bytes)
+
+
+_ON_DISK = [disk_bytes(count * PAGE_BYTES) for count in range(BLOCK_PAGES + 1)]
 
 
 def data_bytes(on_disk: int, extent: int) -> int:
@@ -138,4 +146,6 @@ def data_bytes(on_disk: int, extent: int) -> int:
 
     Exact where it has all of them or whole pages; else short by what it has of the file's last page.
     """
-    return extent if on_disk >= disk_bytes(extent) else min(extent, (on_disk // PAGE_BYTES - 1) * PAGE_BYTES)
+    if on_disk >= disk_bytes(extent):
+        return extent
+    return min(extent, (bisect.bisect(_ON_DISK, on_disk) - 1) * PAGE_BYTES)

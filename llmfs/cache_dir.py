@@ -38,7 +38,7 @@ from llmfs.web.address import ADDRESS_FILE as WEB
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Of `meta` and `blocks`. Changes when what one version wrote would be misread by another."""
 
 _PROBES, _PROBE_S = 20, 0.01

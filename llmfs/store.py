@@ -47,13 +47,13 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import lmdb
 
-from llmfs import machine
+from llmfs import chunks, machine
 from llmfs.policy.stalls import NOTICED_S, Stalls
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,16 @@ READ_IN_PART = 8
 READ_IN_PIECE_BYTES = 1 << 20
 
 TRANSACTION_SHARE = 64
-"""A transaction writes at most this part of the map: with larger ones mixed sizes fill it at 88% (measured)."""
+"""A transaction writes at most this part of the map: what it replaces is there for the next but one."""
+
+FULL_PAUSES_S = (0.001, 0.01)
+"""Before a map counts as full."""
 
 SIZES = "sizes"
 """The table of the lengths, by the keys of the indexed one."""
+
+CHUNKS = "chunks"
+"""The table of what comes after the first chunk of each of its values (`chunks.py`)."""
 
 _SIZE = struct.Struct("<I")
 
@@ -193,10 +199,11 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, copied; None where there is none, and where the store is down or its disk too slow."""
-        return self.read(table, key, bytes)
+        return self.read(table, key, b"".join)
 
-    def read(self, table: str, key: bytes, copy: Callable[[bytes | memoryview], T]) -> T | None:
-        """What `copy` makes of the value, which is valid while it runs; None as of `get`. Raises what `copy` raises.
+    def read(self, table: str, key: bytes, copy: Callable[[Sequence[bytes | memoryview]], T]) -> T | None:
+        """What `copy` makes of the value's chunks, which are valid while it runs; None as of `get`. Raises what `copy`
+        raises.
 
         A `Record` that waits to be written is given as it was put.
         """
@@ -204,16 +211,16 @@ class Store:
         for waiting in (self._pending, self._writing):
             if wanted in waiting:
                 value = waiting[wanted]
-                return copy(value) if isinstance(value, bytes) else cast("T", value)
+                return copy([value]) if isinstance(value, bytes) else cast("T", value)
         started_s = time.monotonic()
         if self.is_down or self._env is None or started_s < self._stalls.paused_until_s:
             return None
         try:
             with self._env.begin(db=self._tables[table], buffers=True) as transaction:
-                view = transaction.get(key)
-                size_bytes = 0 if view is None else len(view)
-                copied = None if view is None else copy(view)
-            self._touched(1, size_bytes)
+                found = self._chunks(transaction, table, key)
+                size_bytes = sum(map(len, found))
+                copied = copy(found) if found else None
+            self._touched(max(1, len(found)), size_bytes)
             return copied
         except lmdb.Error as error:
             self._fault("read", error)
@@ -313,7 +320,7 @@ class Store:
         environment = lmdb.open(
             self._path,
             map_size=self._limit_bytes,
-            max_dbs=len(tables) + 1,
+            max_dbs=len(tables) + 2,
             mode=0o600,
             sync=False,
             metasync=False,
@@ -325,7 +332,7 @@ class Store:
                 environment.set_mapsize(self._limit_bytes)
             self._tables = {table: environment.open_db(table.encode()) for table in tables}
             if self._indexed is not None:
-                self._tables[SIZES] = environment.open_db(SIZES.encode())
+                self._tables |= {table: environment.open_db(table.encode()) for table in (SIZES, CHUNKS)}
                 with environment.begin() as transaction:
                     indexed, sizes = (transaction.stat(self._tables[table]) for table in (self._indexed, SIZES))
                 if indexed["entries"] != sizes["entries"]:
@@ -373,24 +380,23 @@ class Store:
         environment = self._env
         if environment is None:
             return
-        # Space that a transaction frees can be used by the next but one: what goes goes first, what comes comes in
-        # transactions that are small beside the map.
+        # Space that a transaction frees can be used by the next but one: what goes goes first, the last of it in a
+        # transaction of its own, and what comes comes in transactions that are small beside the map.
         deletes = [key for key, value in batch.items() if value is None]
         puts = [(key, value) for key, value in batch.items() if value is not None]
         try:
-            if deletes:
-                with environment.begin(write=True) as transaction:
-                    for key in deletes:
-                        self._delete(transaction, key)
-                self._touched(len(deletes), 0)
+            for part in (deletes[:-1], deletes[-1:]):
+                if part:
+                    with environment.begin(write=True) as transaction:
+                        for key in part:
+                            self._delete(transaction, key)
+            self._touched(len(deletes), 0)
             while puts and time.monotonic() < self._close_by_s:
                 count, size = 0, 0
                 while count < len(puts) and size < self._limit_bytes // TRANSACTION_SHARE:
                     size += _length(puts[count][1])
                     count += 1
-                with environment.begin(write=True) as transaction:
-                    for key, value in puts[:count]:
-                        self._put(transaction, key, value)
+                self._put_all(environment, puts[:count])
                 self._touched(count, size)
                 del puts[:count]
             if puts:
@@ -406,6 +412,19 @@ class Store:
             self._fault("write", error)
             self._spoil()
             self._on_lost([key for key, _ in puts])
+
+    def _put_all(self, environment: lmdb.Environment, puts: Sequence[tuple[Key, bytes | Record]]) -> None:
+        """Raises lmdb.Error. What was freed is not there yet while a look that began before lasts: it is waited for."""
+        for pause_s in (*FULL_PAUSES_S, None):
+            try:
+                with environment.begin(write=True) as transaction:
+                    for key, value in puts:
+                        self._put(transaction, key, value)
+                return
+            except lmdb.MapFullError:
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
 
     def _measure(self, environment: lmdb.Environment) -> None:
         """Raises lmdb.Error."""
@@ -433,16 +452,43 @@ class Store:
         if length:
             _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_DONTNEED)
 
+    def _chunks(self, transaction: lmdb.Transaction, table: str, key: bytes) -> list[bytes | memoryview]:
+        """A value as it lies in the map, of a transaction with buffers; nothing where there is none."""
+        found: list[bytes | memoryview] = []
+        view = transaction.get(key)
+        while view is not None:
+            found.append(view)
+            if table != self._indexed or len(view) < chunks.CHUNK_BYTES:
+                break
+            view = transaction.get(chunks.key(key, len(found)), db=self._tables[CHUNKS])
+        return found
+
     def _put(self, transaction: lmdb.Transaction, key: Key, value: bytes | Record) -> None:
+        table, name = key
         stored = value if isinstance(value, bytes) else value.encode()
-        transaction.put(key[1], stored, db=self._tables[key[0]])
-        if key[0] == self._indexed:
-            transaction.put(key[1], _SIZE.pack(len(stored)), db=self._tables[SIZES])
+        if table != self._indexed:
+            transaction.put(name, stored, db=self._tables[table])
+            return
+        view, count, size = memoryview(stored), chunks.count(len(stored)), chunks.CHUNK_BYTES
+        self._delete_chunks(transaction, name, count)
+        transaction.put(name, view[:size], db=self._tables[table])
+        for number in range(1, count):
+            chunk = view[number * size : (number + 1) * size]
+            transaction.put(chunks.key(name, number), chunk, db=self._tables[CHUNKS])
+        transaction.put(name, _SIZE.pack(len(stored)), db=self._tables[SIZES])
 
     def _delete(self, transaction: lmdb.Transaction, key: Key) -> None:
-        transaction.delete(key[1], db=self._tables[key[0]])
-        if key[0] == self._indexed:
-            transaction.delete(key[1], db=self._tables[SIZES])
+        table, name = key
+        transaction.delete(name, db=self._tables[table])
+        if table == self._indexed:
+            self._delete_chunks(transaction, name, 1)
+            transaction.delete(name, db=self._tables[SIZES])
+
+    def _delete_chunks(self, transaction: lmdb.Transaction, name: bytes, first: int) -> None:
+        """The chunks of the value that is stored there, from this one on."""
+        size = transaction.get(name, db=self._tables[SIZES])
+        for number in range(first, chunks.count(_SIZE.unpack(size)[0]) if size is not None else 0):
+            transaction.delete(chunks.key(name, number), db=self._tables[CHUNKS])
 
     def _empty(self, environment: lmdb.Environment) -> None:
         """Start the expendable tables anew."""
@@ -454,7 +500,8 @@ class Store:
                 for table in self._expendable:
                     transaction.drop(self._tables[table], delete=False)
                     if table == self._indexed:
-                        transaction.drop(self._tables[SIZES], delete=False)
+                        for each in (SIZES, CHUNKS):
+                            transaction.drop(self._tables[each], delete=False)
         except lmdb.Error as error:
             self._fault("empty", error)
             self._spoil()

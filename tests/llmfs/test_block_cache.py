@@ -1,6 +1,6 @@
 """What a former mount left is found before its index was read and after it, and what is not there is not looked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opens:
         store, looked = Store(str(tmp_path / "blocks"), (TABLE,), LIMIT_BYTES, indexed=TABLE), []
         read = store.read
 
-        def noted(table: str, key: bytes, copy: Callable[[bytes | memoryview], module.T]) -> module.T | None:
+        def noted(table: str, key: bytes, copy: Callable[[Sequence[bytes | memoryview]], module.T]) -> module.T | None:
             looked.append(key)
             return read(table, key, copy)
 
@@ -82,3 +82,17 @@ def test_where_the_index_cannot_be_read_blocks_are_looked_for(opens: Opens, monk
         monkeypatch.setattr(Store, "index", lambda self: iter([(OTHER, PAGE_BYTES + 16)]))  # it ended too early
         trio.run(_index, cache)
         assert cache.get(KEY) == block_of(0, DATA)
+
+
+def test_a_cache_whose_map_was_full_aims_lower_and_then_higher_again(opens: Opens) -> None:
+    with opens() as (cache, _):
+        most = cache.capacity_bytes
+        keys = [number.to_bytes(20, "big") for number in range(3000)]
+        for key in keys[:1000]:
+            cache.add(key, 0, DATA, None)
+        cache.lost([(TABLE, keys[0])])
+        least = cache.capacity_bytes
+        assert cache.used_bytes <= least < most
+        for key in keys[1000:] * 40:
+            cache.add(key, 0, DATA, None)
+        assert least < cache.capacity_bytes <= most

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES, Block, block_key, block_of, decode, key_inode_id
+from llmfs.blocks import (
+    BLOCK_BYTES,
+    BLOCK_PAGES,
+    PAGE_BYTES,
+    Block,
+    block_key,
+    block_of,
+    data_bytes,
+    decode,
+    disk_bytes,
+    key_inode_id,
+)
 
 FILE = random.Random(1).randbytes(BLOCK_BYTES)
 
@@ -35,13 +46,16 @@ def test_what_was_put_together_is_cut_out_again(parts: list[tuple[int, int]], si
     wanted = set(range(start // PAGE_BYTES, (stop - 1) // PAGE_BYTES + 1))
     expected = FILE[start:stop] if wanted <= present else None
     assert block.cut(start, stop) == expected
-    assert decode(block.encode()) == block
+    stored = block.encode()
+    cut = data.draw(st.integers(1, len(stored)))
+    cut = max(cut, 16)  # the first chunk has the header
+    assert decode([stored[:cut], stored[cut:]]) == decode([stored]) == block
 
 
 @given(st.binary(max_size=200))
 def test_bytes_from_elsewhere_do_not_decode(stored: bytes) -> None:
     with pytest.raises(ValueError):
-        decode(stored)
+        decode([stored])
 
 
 def test_each_flipped_bit_is_noticed() -> None:
@@ -51,10 +65,10 @@ def test_each_flipped_bit_is_noticed() -> None:
         damaged = bytearray(stored)
         damaged[rng.randrange(len(stored))] ^= 1 << rng.randrange(8)
         with pytest.raises(ValueError):
-            decode(bytes(damaged))
+            decode([damaged])
     for other in (stored[:-1], stored + b"\0"):
         with pytest.raises(ValueError):
-            decode(other)
+            decode([other])
 
 
 def test_keys_sort_by_file_and_position_and_name_their_file() -> None:
@@ -68,3 +82,11 @@ def test_cut_beyond_a_short_last_page_is_not_there(start: int) -> None:
     block = block_of(0, FILE[: PAGE_BYTES + 10])
     assert block.cut(start, PAGE_BYTES + 11) is None
     assert block.cut(start, PAGE_BYTES + 10) == FILE[start : PAGE_BYTES + 10]
+
+
+@given(st.integers(0, BLOCK_PAGES), st.integers(1, BLOCK_BYTES))
+def test_what_a_block_takes_tells_how_much_it_holds(pages: int, extent: int) -> None:
+    """Of a file that has `extent` bytes where the block is: whole pages of it, or all."""
+    held = min(pages * PAGE_BYTES, extent)
+    assert data_bytes(disk_bytes(held), extent) == held
+    assert held <= disk_bytes(held) <= held * 1.02 + 2 * PAGE_BYTES
