@@ -679,7 +679,13 @@ class Operations(pyfuse3.Operations):
 
     # --- extended attributes
 
-    @answers("getxattr")
+    def _get_xattr_at_once(self, inode: int, name: bytes, ctx: RequestContext) -> _Waits:
+        node = self._metadata.inode(inode)
+        if self._xattrs.is_absent_at_once(node, name, self._asked(ctx, node).generator):
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        return WAIT
+
+    @answers("getxattr", _get_xattr_at_once)
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         if name == STATUS_XATTR and inode == self._metadata.root.id:
             return self._status()

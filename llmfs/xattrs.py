@@ -93,24 +93,37 @@ class Xattrs:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
             raise
 
+    def is_absent_at_once(self, inode: Inode, name: bytes, generator: str | None = None) -> bool:
+        """Whether it is known that there is none of this name, and nobody has to be asked whether that is so still."""
+        known = inode.absent_xattrs
+        return self._metadata.may_believe(inode, known.get(name, 0) if known else 0) or (
+            self._lacked(inode, name) is not None
+            and self._metadata.has_attributes(inode, generator)
+            and self._lacked(inode, name) is not None
+        )
+
     async def _is_absent(self, inode: Inode, name: bytes, workers: Workers, generator: str | None = None) -> bool:
         """Whether it is known that there is none of this name, for which the file's attributes may have to be asked."""
-        known = inode.absent_xattrs
-        if self._metadata.may_believe(inode, known.get(name, 0) if known else 0):
+        if self.is_absent_at_once(inode, name, generator):
             return True
-        bit = _ASKED_BY_THE_KERNEL.get(name, 0)
-        if not bit:
-            return False
-        lacking = inode.lacking_xattrs
-        if lacking is None:
-            lacking = inode.lacking_xattrs = self._records.lacking(inode.id)
-        if not lacking[1] & bit or lacking[0] != inode.generation:
+        lacked = self._lacked(inode, name)
+        if lacked is None:
             return False
         try:
             await self._metadata.attributes(inode, workers, generator)
         except OSError:
             return False  # it will be asked for, and that will say why
-        return inode.lacking_xattrs == lacking and inode.generation == lacking[0]
+        return inode.lacking_xattrs == lacked and inode.generation == lacked[0]
+
+    def _lacked(self, inode: Inode, name: bytes) -> tuple[int, int] | None:
+        """What the file in its present generation lacked (`Inode.lacking_xattrs`), if this name is of that."""
+        bit = _ASKED_BY_THE_KERNEL.get(name, 0)
+        if not bit:
+            return None
+        lacking = inode.lacking_xattrs
+        if lacking is None:
+            lacking = inode.lacking_xattrs = self._records.lacking(inode.id)
+        return lacking if lacking[1] & bit and lacking[0] == inode.generation else None
 
     async def _get(self, inode: Inode, name: bytes, caller: Caller, generator: str | None) -> bytes:
         """What the source says; that there is none of this name is remembered."""
