@@ -16,7 +16,7 @@ from bench.replay.lru import Lru
 from bench.replay.reading import read_recording
 from bench.replay.synthetic import SYNTHETIC
 from bench.report import Bars, Progress, machine, plot, write_json
-from llmfs.blocks import BLOCK_BYTES, key_index, key_inode_id
+from llmfs.blocks import BLOCK_BYTES, PAGE_BYTES, key_index, key_inode_id
 from llmfs.config import Predictor
 from llmfs.policy.eviction import Eviction as Ours
 from llmfs.policy.planning import UNUSED_SHARE_PROVEN
@@ -24,6 +24,7 @@ from llmfs.replay.outcome import AGAIN, NEW, WARM, Outcome
 from llmfs.replay.planners import EnginePlanner, NoPlanner, RivalPlanner
 from llmfs.replay.simulation import Cache, Eviction, Planner, Simulation
 from llmfs.replay.source import Model
+from llmfs.replay.tree import pieces
 from llmfs.replay.workload import Workload, arrange
 from llmfs.settings import parse_size
 from predictor import experience, ranker
@@ -151,18 +152,20 @@ def scored(outcomes: Sequence[Outcome], runs: int) -> list[tuple[Outcome, float 
 
 
 def _capacity(text: str, recordings: Sequence[Recording]) -> int:
+    """Bytes; a share is of the pages that are read, each once."""
     if not text.endswith("%"):
         return parse_size(text)
-    blocks: set[tuple[bytes, int]] = set()
+    pages: dict[tuple[bytes, int], int] = {}  # a bit for each, by the block that they are in
     for recording in recordings:
         for records in recording.batches:
             reads = records[(records["op"] == Op.READ) & (records["length"] > 0)]
             columns = (reads[name].tolist() for name in ("path", "offset", "length"))
             for path, offset, length in zip(*columns, strict=True):
                 name = recording.paths.path(path)
-                last = (offset + length - 1) // BLOCK_BYTES
-                blocks.update((name, block) for block in range(offset // BLOCK_BYTES, last + 1))
-    return max(BLOCK_BYTES, int(float(text[:-1]) / 100 * len(blocks) * BLOCK_BYTES))
+                for block, bits in pieces(offset // PAGE_BYTES, (offset + length - 1) // PAGE_BYTES + 1):
+                    pages[name, block] = pages.get((name, block), 0) | bits
+    read_bytes = PAGE_BYTES * sum(bits.bit_count() for bits in pages.values())
+    return max(BLOCK_BYTES, int(float(text[:-1]) / 100 * read_bytes))
 
 
 LEGEND = (
