@@ -1,8 +1,9 @@
 """How often candidates are ranked: as often as it pays.
 
 A ranking takes about a millisecond of a core that programs may need as well. Where a stream's past does not repeat and
-what is ranked is hardly ever read in time, as on a first run that the mount's own rules lead, every eighth visit does:
-the visits between are not lost, for a ranking looks at all candidates of the last few.
+what is ranked is hardly ever read in time, as on a first run that the mount's own rules lead, or where a set is read in
+another order each time, every 32nd visit does: the visits between are not lost, for a ranking looks at all candidates
+of the last few.
 """
 
 from predictor.plan import Outcome
@@ -16,7 +17,7 @@ WORTH = {Outcome.IN_TIME: 1.0, Outcome.LATE: 0.5}
 ENOUGH = 0.5
 """Such blocks a ranking, at which every visit is followed by one; at half as many every second is, and so on,"""
 
-STEPS = 3
+STEPS = 5
 """as many times."""
 
 
