@@ -58,6 +58,7 @@ class Listing:
 
     __slots__ = (
         "_asked_singly",
+        "arranged",
         "as_of",
         "asked_ns",
         "generation",
@@ -80,6 +81,7 @@ class Listing:
         self.asked_ns = 0  # when the looks were asked for, wall clock,
         self.as_of = 0  # and the tick then (metadata.py)
         self.tally: Tally | None = None  # what was read of its files (policy/companions.py)
+        self.arranged: dict[int, list[ListedName]] = {}  # in the orders of traversals (policy/traversal.py)
 
     def are_asked_singly(self, count: int = 1) -> bool:
         """So many more of its names have to be asked of the source: count them, and say whether looking at all of them

@@ -1,11 +1,13 @@
 """The rules that need no predictor: readahead within a file, regions of it that are wanted whole, companions of it that
-are too, files that it mentions, files of its name elsewhere, stat-ahead in a directory, listings of the directories
-below it, listings instead of misses.
+are too, files that it mentions, files of its name elsewhere, the files of a tree that is gone through, stat-ahead in a
+directory, listings of the directories below it, listings instead of misses.
 
 They watch single requests and wish for what obviously comes next. With `--predictor off` they still tell sequential
 readers from others, which decides how much a miss fetches, and wish for nothing.
 """
 
+import itertools
+import operator
 import stat
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,6 +20,7 @@ from llmfs.policy.fetching import WHOLE_FILE_BYTES
 from llmfs.policy.namesakes import Namesakes
 from llmfs.policy.regions import PROGRAM, Regions
 from llmfs.policy.scanning import Scan
+from llmfs.policy.traversal import READ_BYTES, Ahead, Traversals
 from predictor.baselines.readahead import Readahead
 from predictor.events import Tier
 from predictor.plan import Want
@@ -29,6 +32,7 @@ DESCENT = "descent"
 STALE = "stale"
 COMPANION = "companion"
 NAMESAKE = "namesake"
+TRAVERSAL = "traversal"
 """What the listings and the files are told apart by that the rules of these names wish for."""
 
 REMEMBERED = frozenset(("history", "footprint"))
@@ -85,9 +89,11 @@ class Prefetches(Protocol[PlaceIn]):
 
     def have_looks_ready(self, directory: PlaceIn) -> None: ...
 
-    def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes]) -> None: ...
+    def have_listings_ready(self, directory: PlaceIn, names: Sequence[bytes], generator: str) -> None: ...
 
-    def have_files_ready(self, directory: PlaceIn, names: Sequence[bytes], length: int, generator: str) -> None: ...
+    def have_files_ready(
+        self, directory: PlaceIn, names: Sequence[bytes], length: int, generator: str, first: int = 0
+    ) -> None: ...
 
 
 class Mentioning(Protocol[PlaceIn]):
@@ -110,7 +116,10 @@ class LocalRules(Generic[Place]):
         on_listing: Callable[[Place, list[ListedName]], None],
         namesakes: Namesakes,
         mentioned: Mentioning[Place] | None = None,
+        child: Callable[[Place, bytes], Place | None] = lambda directory, name: None,
     ) -> None:
+        """`child(directory, name)`: the folder of that name as it was last seen, with its listing; None where it never
+        was."""
         self._prefetcher = prefetcher
         self._is_on = kind is not Predictor.OFF
         self._on_listing = on_listing
@@ -118,6 +127,7 @@ class LocalRules(Generic[Place]):
         self.descent = Descent()
         self.companions = Companions()
         self.namesakes = namesakes
+        self.traversals = Traversals(child)
 
     def absent(self, directory: Place, tier: Tier) -> None:
         """A name was not there."""
@@ -156,6 +166,7 @@ class LocalRules(Generic[Place]):
             return
         self._on_listing(directory, listing.names)
         self._entered(directory, listing)
+        self._traverse(self.traversals.listed(directory))
 
     def listed_ahead(self, directory: Place, name: bytes, generator: str) -> None:
         """The listing of a directory of that name was fetched for `generator`."""
@@ -168,6 +179,7 @@ class LocalRules(Generic[Place]):
             self._want_namesakes(directory, listing)
             if generator == DESCENT:
                 self._descend(directory, listing, is_ahead=True)
+        self._traverse(self.traversals.listed(directory))
 
     def listing_used(self, directory: Place, name: bytes, generator: str) -> None:
         """A program was served from such a listing."""
@@ -182,6 +194,8 @@ class LocalRules(Generic[Place]):
             self.companions.fetched(size_bytes)
         elif generator == NAMESAKE and inode.place is not None:
             self.namesakes.fetched(inode.place[1], size_bytes)
+        elif generator == TRAVERSAL:
+            self.traversals.fetched(size_bytes)
 
     def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
         """A program used such data, of a block or a part of it."""
@@ -191,6 +205,8 @@ class LocalRules(Generic[Place]):
             self.companions.used(size_bytes)
         elif generator == NAMESAKE and inode.place is not None:
             self.namesakes.used(inode.place[1], size_bytes)
+        elif generator == TRAVERSAL:
+            self.traversals.used(size_bytes)
 
     def was_read(self, reader: Reader[Place], offset: int, tier: Tier, data: bytes | bytearray) -> None:
         """A program was answered."""
@@ -203,9 +219,12 @@ class LocalRules(Generic[Place]):
 
     def _began(self, inode: Place, tier: Tier) -> None:
         """A program has read the beginning of a file."""
-        if not self._is_on or inode.size > SMALL_BYTES or inode.place is None:
+        if not self._is_on or inode.place is None:
             return
         directory, name = inode.place
+        self._traverse(self.traversals.began(directory, name, inode.size, tier is not Tier.CACHE))
+        if inode.size > SMALL_BYTES:
+            return
         self.namesakes.began(id(directory), name, inode.size)
         if self._mentioned is not None:
             self._mentioned.began(inode)
@@ -228,10 +247,19 @@ class LocalRules(Generic[Place]):
         if self._is_on and (wanted := self.namesakes.wanted(listing)):
             self._prefetcher.have_files_ready(directory, wanted, SMALL_BYTES, NAMESAKE)
 
+    def _traverse(self, ahead: Ahead[Place]) -> None:
+        first = 0
+        for directory, files in itertools.groupby(ahead.files, operator.itemgetter(0)):
+            names = [name for _, name in files]
+            self._prefetcher.have_files_ready(directory, names, READ_BYTES, TRAVERSAL, first)
+            first += len(names)
+        for directory, name in ahead.folders:
+            self._prefetcher.have_listings_ready(directory, [name], TRAVERSAL)
+
     def _descend(self, directory: Place, listing: Listing, is_ahead: bool) -> None:
         folders = [listed.name for listed in listing.names if listed.kind == stat.S_IFDIR]
         if wanted := self.descent.below(folders, is_ahead):
-            self._prefetcher.have_listings_ready(directory, wanted)
+            self._prefetcher.have_listings_ready(directory, wanted, DESCENT)
 
     def read(
         self, reader: Reader[Place], offset: int, length: int, may_wish: bool = True, is_cached: bool = False

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from llmfs.blocks import BLOCK_BYTES
 from llmfs.content import Content
 from llmfs.inodes import Inode
+from llmfs.local_rules import DESCENT
 from llmfs.metadata import Metadata
 from llmfs.policy.companions import SMALL_BYTES
 from llmfs.policy.mentions import FILE_BYTES_MAX, KINDS_MAX, PIECE_BYTES, Directory, Mentions, Scope, Text, kind_of
@@ -122,7 +123,7 @@ class Mentioned:
             self._want_in(folder, meant, Scope.BELOW)
         else:
             self._wait(directory, name, meant)
-            self._prefetcher.have_listings_ready(directory, [name])
+            self._prefetcher.have_listings_ready(directory, [name], DESCENT)
 
     def _want_in(self, directory: Inode, meant: _Meant, scope: Scope) -> None:
         """Has fetched what a text names in a directory whose names are known."""

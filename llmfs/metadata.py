@@ -318,6 +318,11 @@ class Metadata:
             return None
         return self.inodes.get(entry.inode_id) or self._restored(entry.inode_id, directory, name)
 
+    def remembered_folder(self, directory: Inode, name: bytes) -> Inode | None:
+        """The directory that a name led to when it was last asked for, with its listing where that is known."""
+        folder = self.remembered(directory, name)
+        return folder if folder is not None and self._has_listing(folder) else None
+
     async def look_around(self, directory: Inode, wanted: Mapping[bytes, str], lead_s: float, workers: Workers) -> None:
         """Names of a directory, and who wants each: they are about to be used, the first in `lead_s` seconds. Sees to
         the first, and to others with it. Raises OSError.

@@ -82,9 +82,9 @@ PARTS = ("records", "blocks", "trace", "prefetch", "push", "predictor", "control
 OTHER = "other"
 _PLANNED = (*RANKED, "footprint", "derived", "cohort", "class", "walk", OTHER)
 LOCAL_RULES = {
-    "data": ("sequential", "region", "companion", "mention", "namesake"),
-    "attributes": ("scan", "descent", "companion", "mention", "namesake"),
-    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake"),
+    "data": ("sequential", "region", "companion", "mention", "namesake", "traversal"),
+    "attributes": ("scan", "descent", "companion", "mention", "namesake", "traversal"),
+    "listing": ("misses", "descent", "stale", "scan", "companion", "mention", "namesake", "traversal"),
 }
 """By what is fetched: the generators that are rules of the mount's own."""
 

@@ -277,7 +277,12 @@ class Mount:
                 self.metrics.faults["prefetch"].inc,
             )
             self._rules = rules = LocalRules(
-                self.prefetcher, self._config.predictor, self._listed, namesakes, mentioned
+                self.prefetcher,
+                self._config.predictor,
+                self._listed,
+                namesakes,
+                mentioned,
+                self.metadata.remembered_folder,
             )
             xattrs = Xattrs(self.source, self.metadata, self.records, self.demand, self.prefetch_workers)
             answering = guarding.operations_of(self._guard, self.source, self.blocks, self.demand)

@@ -88,16 +88,18 @@ class Prefetcher:
         """A local rule's wish: the attributes of all names of a directory, if its listing brings them along."""
         self._push(0, Job(Want.LISTING, directory, (), 0, 0, STALE, time.monotonic(), 1.0))
 
-    def have_listings_ready(self, directory: Inode, names: Sequence[bytes]) -> None:
+    def have_listings_ready(self, directory: Inode, names: Sequence[bytes], generator: str) -> None:
         """A local rule's wish: the listings of these directories in a directory, in this order."""
         now_s = time.monotonic()
         for position, name in enumerate(names):
-            self._push(position, Job(Want.LISTING, directory, (name,), 0, 0, DESCENT, now_s, 1.0))
+            self._push(position, Job(Want.LISTING, directory, (name,), 0, 0, generator, now_s, 1.0))
 
-    def have_files_ready(self, directory: Inode, names: Sequence[bytes], length: int, generator: str) -> None:
-        """A local rule's wish: so much of these files of a directory, in this order."""
+    def have_files_ready(
+        self, directory: Inode, names: Sequence[bytes], length: int, generator: str, first: int = 0
+    ) -> None:
+        """A local rule's wish: so much of these files of a directory, in this order, after `first` others."""
         now_s = time.monotonic()
-        for position, name in enumerate(names):
+        for position, name in enumerate(names, first):
             self._push(position, Job(Want.DATA, directory, (name,), 0, length, generator, now_s, GUESS_SCORE))
 
     def fetched(self, size_bytes: int) -> None:

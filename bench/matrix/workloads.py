@@ -299,6 +299,13 @@ WORKLOADS = (
         ),
         needs=("git",),
     ),
+    Workload(
+        "grep -r",
+        "a word in all 920 files of a repository, its history included, in 560 directories",
+        trees.REPOSITORY,
+        _commands(("grep", ["grep", "-rc", "larch", "."]), place="tree"),
+        needs=("grep",),
+    ),
     Workload("C build", "make -j2 of 41 C files and 40 headers", trees.BUILD, _build, needs=("make", "gcc")),
     Workload(
         "tar",

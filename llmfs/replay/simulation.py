@@ -20,7 +20,7 @@ from llmfs.blocks import BLOCK_BYTES, BLOCK_PAGES, PAGE_BYTES
 from llmfs.config import Predictor
 from llmfs.content import PREFETCH_FLIGHTS
 from llmfs.inodes import ListedName
-from llmfs.local_rules import DESCENT, GUESS_SCORE, LocalRules
+from llmfs.local_rules import GUESS_SCORE, LocalRules
 from llmfs.policy.eviction import Resident
 from llmfs.policy.fetching import pages_to_fetch
 from llmfs.policy.line import PIECE_BYTES_MAX, Line, Need
@@ -136,7 +136,9 @@ class Simulation:
         """The latest access of the recording that was made: how far the programs have come."""
         self.outcome = Outcome(workload.recording.name, planner.name)
         self.planning: Planning[Node] = Planning(lambda: cache.eviction.capacity_bytes, self._dropped)
-        self.rules: LocalRules[Node] = LocalRules(self, planner.rules, self._rules_listed, Namesakes())
+        self.rules: LocalRules[Node] = LocalRules(
+            self, planner.rules, self._rules_listed, Namesakes(), child=self.cache.tree.child
+        )
         self.source = ModelledSource(model, self.call_at)
         self.line = Line()
         self._tells_programs = tells_programs
@@ -647,16 +649,18 @@ class Simulation:
     def have_looks_ready(self, directory: Node) -> None:
         """Names are known for good here."""
 
-    def have_listings_ready(self, directory: Node, names: Sequence[bytes]) -> None:
+    def have_listings_ready(self, directory: Node, names: Sequence[bytes], generator: str) -> None:
         """A rule's wish: the listings of these directories."""
         for position, name in enumerate(names):
             node = self.cache.tree.child(directory, name)
-            self.planning.push(position, Job(Want.LISTING, node, (), 0, 0, DESCENT, self.now_s, 1.0))
+            self.planning.push(position, Job(Want.LISTING, node, (), 0, 0, generator, self.now_s, 1.0))
         self._hand_out()
 
-    def have_files_ready(self, directory: Node, names: Sequence[bytes], length: int, generator: str) -> None:
-        """A rule's wish: so much of these files."""
-        for position, name in enumerate(names):
+    def have_files_ready(
+        self, directory: Node, names: Sequence[bytes], length: int, generator: str, first: int = 0
+    ) -> None:
+        """A rule's wish: so much of these files, after `first` others."""
+        for position, name in enumerate(names, first):
             node = self.cache.tree.child(directory, name)
             job = Job(Want.DATA, node, (), 0, length, generator, self.now_s, GUESS_SCORE)
             self.planning.push(position, job)

@@ -284,10 +284,12 @@ class Wishes:
     def have_looks_ready(self, directory: Place) -> None:
         self.looks += 1
 
-    def have_listings_ready(self, directory: Place, names: Sequence[bytes]) -> None:
+    def have_listings_ready(self, directory: Place, names: Sequence[bytes], generator: str) -> None:
         self.listings += names
 
-    def have_files_ready(self, directory: Place, names: Sequence[bytes], length: int, generator: str) -> None:
+    def have_files_ready(
+        self, directory: Place, names: Sequence[bytes], length: int, generator: str, first: int = 0
+    ) -> None:
         self.files += names
 
 
@@ -317,6 +319,27 @@ def test_a_directory_that_was_listed_ahead_is_descended_from_when_a_program_gets
     rules.listing_used(directory, b"d", "descent")
     rules.listed(directory)
     assert wishes.listings == [b"a", b"b"]
+
+
+def test_who_goes_through_a_tree_has_the_files_and_the_folders_to_come_wished_for() -> None:
+    wishes, root = Wishes(), Place()
+    root.listing = listing_of(*(f"{letter}/" for letter in "abcdefg"))
+    folders = {letter.encode(): Place(place=(root, letter.encode())) for letter in "abcdefg"}
+    for letter in (b"a", b"b", b"c", b"d", b"e"):
+        folders[letter].listing = listing_of("x.py", "y.py")
+    rules = LocalRules(
+        wishes, Predictor.SEQUENTIAL, lambda directory, names: None, Namesakes(), child=lambda _, name: folders[name]
+    )
+    for letter in (b"a", b"b", b"c"):
+        for name in (b"x.py", b"y.py"):
+            rules.was_read(Reader(Place(1 << 20, (folders[letter], name))), 0, Tier.SOURCE, b"")
+    assert wishes.files == []  # larger than what has companions, and two steps from folder to folder are not enough
+    rules.was_read(Reader(Place(1 << 20, (folders[b"d"], b"x.py"))), 0, Tier.SOURCE, b"")
+    assert wishes.files == [b"y.py", b"x.py", b"y.py"]
+    assert wishes.listings == [b"f", b"g"]
+    folders[b"f"].listing = listing_of("z.py")
+    rules.listed_ahead(folders[b"f"], b"f", "traversal")
+    assert wishes.files[3:] == [b"z.py"]
 
 
 def test_namesakes_are_wished_for_when_a_directory_was_listed_ahead() -> None:

@@ -74,7 +74,7 @@ class World:
         self.looked_at.append((offset, length))
         return self._contents[inode][offset : offset + length]
 
-    def have_listings_ready(self, directory: Inode, names: Sequence[bytes]) -> None:
+    def have_listings_ready(self, directory: Inode, names: Sequence[bytes], generator: str) -> None:
         self.listings += names
 
     def have_files_ready(self, directory: Inode, names: Sequence[bytes], length: int, generator: str) -> None:
