@@ -134,8 +134,8 @@ def _checksum(bitmap: int, data: bytes) -> int:
 
 
 def disk_bytes(data_bytes: int) -> int:
-    """What a block with so much data takes in LMDB."""
-    return chunks.disk_bytes(_HEADER.size + data_bytes)
+    """What a block with so much data takes in LMDB, and a byte for each of its pages: one more or less always shows."""
+    return chunks.disk_bytes(_HEADER.size + data_bytes) + -(-data_bytes // PAGE_BYTES)
 
 
 _ON_DISK = [disk_bytes(count * PAGE_BYTES) for count in range(BLOCK_PAGES + 1)]

@@ -110,6 +110,7 @@ class Inode:
         "id",
         "is_immutable",
         "is_kept",
+        "is_new",
         "is_unlinked",
         "kernel_generation",
         "lacking_xattrs",
@@ -149,6 +150,7 @@ class Inode:
         self.is_immutable = False  # likewise: it never changes
         self.is_unlinked = False  # reachable through descriptors only
         self.is_kept = False  # its descriptor is pinned for good (descriptors.py)
+        self.is_new = False  # no mount has seen it before: of it and its names nothing is stored that is not in memory
         self.prefetched_by: str | None = None  # who had its attributes fetched ahead, until they are used
         self.children: dict[bytes, Entry] | None = {} if attributes.is_directory else None
         self.listing: Listing | None = None

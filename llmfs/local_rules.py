@@ -38,6 +38,9 @@ TRAVERSAL = "traversal"
 REMEMBERED = frozenset(("history", "footprint"))
 """Who fetches what was read the last time: what that names was read then too, and is planned."""
 
+_WANTED_ANYWAY = REMEMBERED | {TRAVERSAL}
+"""Who fetches a file not for what it says: its reader comes from another one and goes on to another."""
+
 GUESS_SCORE = 0.5
 """How probable it is that such a file is used: a controller that is careful leaves it at its name."""
 
@@ -199,7 +202,7 @@ class LocalRules(Generic[Place]):
 
     def data_used(self, inode: Place, generator: str, offset: int, size_bytes: int) -> None:
         """A program used such data, of a block or a part of it."""
-        if self._mentioned is not None and generator not in REMEMBERED:
+        if self._mentioned is not None and generator not in _WANTED_ANYWAY:
             self._mentioned.came(inode, offset)
         if generator == COMPANION:
             self.companions.used(size_bytes)

@@ -781,7 +781,7 @@ class Metadata:
         inode = self.inodes.get(inode_id)
         if inode is None:
             inode = Inode(inode_id, (directory, name), attributes)
-            self._restore(inode)
+            inode.is_new = not self._restore(inode)
             self._adopt(inode)
         inode.place = (directory, name)
         self._remember(directory, name, inode_id, asked_ns)
@@ -859,7 +859,7 @@ class Metadata:
         if directory.children is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         entry = directory.children.get(name)
-        if entry is None:
+        if entry is None and not directory.is_new:
             entry = self._records.entry(directory.id, name)
             if entry is not None:
                 directory.children[name] = entry
@@ -869,6 +869,7 @@ class Metadata:
         assert directory.children is not None
         if len(directory.children) >= CHILDREN_LIMIT:
             directory.children.clear()
+            directory.is_new = False
         entry = directory.children[name] = Entry(inode_id, asked_ns or self.now_ns(), directory.generation)
         self._flights.pop(("name", directory.id, name), None)
         self._records.keep_entry(directory.id, name, entry, is_own=not asked_ns)

@@ -726,7 +726,8 @@ class Mount:
         if not self._pins.holds(key_inode_id(key)):
             return False
         inode = self.metadata.inodes.get(key_inode_id(key))
-        return inode is None or inode.generation == key_generation(key)
+        # One that was listed, and not looked at yet, has no generation.
+        return inode is None or inode.generation in (0, key_generation(key))
 
     def _lost_blocks(self, keys: list[tuple[str, bytes]]) -> None:
         """From the store's thread: the map was full."""

@@ -122,7 +122,7 @@ class Xattrs:
             return None
         lacking = inode.lacking_xattrs
         if lacking is None:
-            lacking = inode.lacking_xattrs = self._records.lacking(inode.id)
+            lacking = inode.lacking_xattrs = (0, 0) if inode.is_new else self._records.lacking(inode.id)
         return lacking if lacking[1] & bit and lacking[0] == inode.generation else None
 
     async def _get(self, inode: Inode, name: bytes, caller: Caller, generator: str | None) -> bytes:

@@ -79,7 +79,7 @@ def _round(number: int, load_s: float, daemon: Daemon, backing: Path, result: Re
 
 def kill_push(task: Task) -> Result:
     """The daemon is killed while it gives the kernel a page that a read holds, and cannot die: it is ended by force."""
-    rounds = task.amount(10, 2)
+    rounds = task.amount(10, 4)
     result = Result(f"{rounds} times kill -9 while a push waits for a page", {"caught": 0, "could not die": 0})
     with slow_source(task.directory, _PUSH_SLOW_S) as (backing, slow):
         name = max(make_files(backing, 9, _JUMPED_BYTES), key=lambda each: len(content(each)))

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import pytest
 
+from llmfs.block_cache import TABLE
 from llmfs.blocks import BLOCK_BYTES, Block, decode
 from llmfs.control import LINE_BYTES_MAX, SOCKET, address
+from llmfs.store import Store
 from tests.mount.conftest import Mounted, World, drop_pages, eventually
 
 
@@ -150,15 +151,14 @@ def test_check_finds_cached_bytes_that_are_not_the_source_s(world: World, tree: 
 
 def _spoil_a_block(directory: Path, size: int) -> None:
     """Turns over a bit of a block of `size` bytes, and has its checksum say that it is right."""
-    with lmdb.open(os.fspath(directory), map_size=10 << 30, max_dbs=4) as environment:
-        blocks = environment.open_db(b"blocks")
-        with environment.begin(blocks, write=True) as transaction:
-            for key, stored in transaction.cursor():
-                block = decode(stored)
-                assert block is not None
-                if len(block.data) == size:
-                    transaction.put(key, Block(block.bitmap, bytes([block.data[0] ^ 1]) + block.data[1:]).encode())
-                    return
+    store = Store(os.fspath(directory), (TABLE,), 10 << 30, indexed=TABLE)
+    for key, _ in store.index():
+        block = store.read(TABLE, key, decode)
+        assert block is not None
+        if len(block.data) == size:
+            store.put(TABLE, key, Block(block.bitmap, bytes([block.data[0] ^ 1]) + block.data[1:]))
+            store.close()
+            return
     raise AssertionError("there is no such block")
 
 
