@@ -31,7 +31,7 @@ class Tally:
     __slots__ = ("kinds", "read")
 
     def __init__(self, listing: Listing) -> None:
-        self.kinds = Counter(_kind(listed.name) for listed in listing.names)
+        self.kinds = Counter(last_suffix(listed.name) for listed in listing.names)
         self.read: dict[bytes, set[bytes]] = {}
 
 
@@ -52,7 +52,7 @@ class Companions:
         tally = listing.tally
         if tally is None:
             tally = listing.tally = Tally(listing)
-        kind = _kind(name)
+        kind = last_suffix(name)
         count = tally.kinds.get(kind, 0)
         if count < 2:
             return []  # alone, or all are fetched
@@ -65,7 +65,7 @@ class Companions:
         ):
             return []
         del tally.kinds[kind], tally.read[kind]
-        return [listed.name for listed in listing.names if _kind(listed.name) == kind and listed.name not in read]
+        return [listed.name for listed in listing.names if last_suffix(listed.name) == kind and listed.name not in read]
 
     def fetched(self, size_bytes: int) -> None:
         """So much was fetched of companions."""
@@ -76,6 +76,6 @@ class Companions:
         self._account.used += size_bytes
 
 
-def _kind(name: bytes) -> bytes:
+def last_suffix(name: bytes) -> bytes:
     """The last suffix; names without one are of a kind."""
     return name[name.rfind(b".", 1) :] if b"." in name[1:] else b""

@@ -6,14 +6,15 @@ comes, at the end of one directory, to the file with which an order of the tree 
 row, goes on in that order. The orders that programs use are few: as listed, by name or by inode number, and in each
 either files and folders as they come or a directory's files before its folders.
 
-From then on the files ahead of it are wished for, a window that doubles while it follows. A directory on the way that
-nobody has listed is, and those that come after it are listed with it: a deep tree would otherwise cost a round trip for
-each. Folders whose names begin with a dot are left out until something is read in one.
+From then on the files ahead of it are wished for, a window that grows with each that it reads. A directory on the way
+that nobody has listed is, and those that come after it are listed with it: a deep tree would otherwise cost a round
+trip for each. Folders whose names begin with a dot are left out until something is read in one.
 
 A program is known by where it reads, not by its number: threads and the processes of a pipe share the work.
 """
 
 import copy
+import itertools
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from llmfs.inodes import ListedName, Listing
 from llmfs.policy.account import Account
+from llmfs.policy.companions import last_suffix
 
 READ_BYTES = 1 << 20
 """Wished for of each file: more of a large one is its readahead's."""
@@ -65,7 +67,7 @@ FRUITLESS = 16
 """Steps in a row that were none of a traversal, after which only one in so many is looked at."""
 
 PASSED_MIN = 3
-"""Files of a kind that a traversal left out, and none that it read: it leaves out the others."""
+"""Files of a kind that a traversal left out, more than it read: it leaves out the others."""
 
 
 class Node(Protocol):
@@ -133,26 +135,38 @@ class Cursor(Generic[Place]):
         self.stuck_at: tuple[Place, bytes] | None = None
         """The folder that has to be listed before it goes on."""
 
-    def files(self, names: int, is_hidden: bool, may_pass: bool = False) -> Iterator[tuple[Place, bytes]]:
+    def files(self, names: int, is_hidden: bool) -> Iterator[tuple[Place, bytes]]:
         """The files to come, from among so many names. Ends where the tree does, or at a folder whose names nobody
-        knows; with `may_pass` that is passed by, and given in place of a file."""
+        knows."""
         self.stuck_at = None
+        for directory, listed in self._go(names, is_hidden):
+            if listed.kind == stat.S_IFDIR:
+                self.stuck_at = directory, listed.name
+                return
+            self._at += 1
+            yield directory, listed.name
+
+    def unlisted(self, names: int, is_hidden: bool) -> Iterator[tuple[Place, bytes]]:
+        """The folders to come whose names nobody knows, from among so many names. It stays where it is."""
+        ahead = copy.copy(self)
+        for directory, listed in ahead._go(names, is_hidden):
+            ahead._at += 1
+            if listed.kind == stat.S_IFDIR:
+                yield directory, listed.name
+
+    def _go(self, names: int, is_hidden: bool) -> Iterator[tuple[Place, ListedName]]:
+        """Stops at each file, and at each folder whose names nobody knows; who wants more passes it."""
         for _ in range(names):
             while self._at >= len(self._names):
                 if not self._rise():
                     return
             listed = self._names[self._at]
             if listed.kind == stat.S_IFREG:
-                self._at += 1
-                yield self._directory, listed.name
+                yield self._directory, listed
             elif listed.kind != stat.S_IFDIR or (listed.name.startswith(b".") and not is_hidden):
                 self._at += 1
             elif not self._descend(listed.name):
-                if not may_pass:
-                    self.stuck_at = self._directory, listed.name
-                    return
-                self._at += 1
-                yield self._directory, listed.name
+                yield self._directory, listed
 
     def _descend(self, name: bytes) -> bool:
         folder = self._child(self._directory, name)
@@ -279,8 +293,8 @@ class Traversals(Generic[Place]):
         del traversal.upcoming[here]
         for _ in range(before - SLACK):
             (_, passed), _ = traversal.upcoming.popitem(last=False)
-            traversal.kinds.setdefault(_kind(passed), [0, 0])[1] += 1
-        traversal.kinds.setdefault(_kind(here[1]), [0, 0])[0] += 1
+            traversal.kinds.setdefault(last_suffix(passed), [0, 0])[1] += 1
+        traversal.kinds.setdefault(last_suffix(here[1]), [0, 0])[0] += 1
         if len(traversal.kinds) > KINDS_MAX:
             traversal.kinds.clear()
         traversal.last = here
@@ -289,7 +303,7 @@ class Traversals(Generic[Place]):
 
     def _steps(self, traversal: _Traversal[Place], here: tuple[Place, bytes]) -> bool:
         """Whether an order leads from the last file of a traversal to this one, in another directory."""
-        kind = _kind(here[1])
+        kind = last_suffix(here[1])
         directory, name = traversal.last
         if directory.listing is None or name not in directory.listing.index:
             return False
@@ -298,7 +312,7 @@ class Traversals(Generic[Place]):
         for order in range(len(ORDERS)):
             cursor, count, leads = Cursor(order, directory, name, self._child), 0, False
             for each in cursor.files(NEAR_NAMES, is_hidden):
-                if _kind(each[1]) == kind:
+                if last_suffix(each[1]) == kind:
                     count += 1
                     leads = each == here
                     if leads or count == NEAR_FILES:
@@ -338,7 +352,7 @@ class Traversals(Generic[Place]):
         files: list[tuple[Place, bytes]] = []
         if len(traversal.upcoming) < traversal.window:
             for each in cursor.files(SCOUTED_NAMES, traversal.is_hidden):
-                read, passed = traversal.kinds.get(_kind(each[1]), (0, 0))
+                read, passed = traversal.kinds.get(last_suffix(each[1]), (0, 0))
                 if passed >= PASSED_MIN and passed > read:
                     continue
                 traversal.upcoming[each] = None
@@ -348,21 +362,12 @@ class Traversals(Generic[Place]):
         folders: list[tuple[Place, bytes]] = []
         if cursor.stuck_at is not None and cursor.stuck_at != traversal.scouted:
             traversal.scouted = cursor.stuck_at
-            for each in copy.copy(cursor).files(SCOUTED_NAMES, traversal.is_hidden, may_pass=True):
-                listing = each[0].listing
-                if listing is not None and listing.names[listing.index[each[1]]].kind == stat.S_IFDIR:
-                    folders.append(each)
-                    if len(folders) >= LISTED_AHEAD:
-                        break
+            folders += itertools.islice(cursor.unlisted(SCOUTED_NAMES, traversal.is_hidden), LISTED_AHEAD)
         return Ahead(files, folders)
 
 
-def _kind(name: bytes) -> bytes:
-    return name[name.rfind(b".", 1) :] if b"." in name[1:] else b""
-
-
 def _is_hidden(directory: Node) -> bool:
-    """Whether it lies in a folder whose name begins with a dot, as far as its neighbours tell."""
+    """Whether it is, or lies in, a folder whose name begins with a dot."""
     place = directory.place
     while place is not None:
         directory, name = place
